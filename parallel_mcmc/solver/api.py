@@ -1,0 +1,203 @@
+"""``solve``: all states of a recurrence at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from parallel_mcmc._errors import (
+    require_callable,
+    require_finite,
+    require_like,
+    require_positive,
+    require_positive_int,
+    warn_fallback,
+)
+from parallel_mcmc._tree import PyTree, any_traced
+from parallel_mcmc.solver.chart import is_real
+from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.recurrence import plain_recurrence
+from parallel_mcmc.solver.solution import Solution
+from parallel_mcmc.solver.window import solve_recurrence
+
+LARGEST_DEFAULT_WINDOW = 4096
+
+
+def default_tolerance(dtype: Any) -> float:
+    """Return the tolerance for states of ``dtype``, in units of their scale."""
+    return 1e-9 if jnp.finfo(dtype).bits >= 64 else 1e-4
+
+
+def default_max_iterations(total: int, window: int) -> int:
+    """Return the iteration budget.
+
+    A window that slides by less than two states an iteration does not pay: the plain loop is
+    faster then.
+    """
+    return 128 + (total // 2 if window < total else 0)
+
+
+def solve(
+    step: Callable[[PyTree, PyTree], PyTree],
+    initial_state: PyTree,
+    inputs: PyTree,
+    *,
+    method: Newton | None = None,
+    window: int | None = None,
+    tolerance: float | None = None,
+    max_iterations: int | None = None,
+    initial_guess: PyTree | None = None,
+    scale: PyTree | None = None,
+) -> Solution:
+    """Find ``s_t = step(s_{t-1}, inputs_t)`` for all t at once by a parallel Newton method.
+
+    The result is what ``jax.lax.scan`` over ``step`` gives, up to the tolerance. Steps that the
+    iteration does not reach within its budget are computed by the plain loop, with a warning, so
+    the states are right in any case.
+
+    Parameters
+    ----------
+    step
+        The recurrence, ``step(state, input) -> state``. Compiled once per function object and
+        shapes: pass the same function again rather than a new lambda, and bind data that changes
+        by ``jax.tree_util.Partial``.
+    initial_state
+        ``s_0``: a pytree with at least one floating-point leaf.
+    inputs
+        Pytree whose leaves have a common leading axis T: the inputs of steps 1 … T.
+    method
+        The parallel Newton method; ``Newton()`` by default.
+    window
+        Number of steps iterated on together; the window slides along the chain. Memory grows with
+        it. By default all T, at most 4,096.
+    tolerance
+        Largest residual of an accepted step, in units of ``scale`` and beyond rounding. By default
+        1e-4 in float32 and 1e-9 in float64.
+    max_iterations
+        Newton iterations, over all windows, before the plain loop takes over. By default
+        128, and ``T / 2`` more if the window slides.
+    initial_guess
+        Guess of ``s_1 … s_T``, leading axis T; by default the state stays where it is.
+    scale
+        Typical size of the state's components: a pytree like ``initial_state`` or a number. By
+        default it is observed along the iterates.
+
+    Returns
+    -------
+    Solution
+        The states and how they were found.
+
+    Raises
+    ------
+    TypeError
+        If ``step`` is not callable or ``method`` is no :class:`Newton`.
+    ValueError
+        If an argument has a wrong shape, dtype or value; the message names it.
+
+    Warns
+    -----
+    SequentialFallbackWarning
+        If the plain loop had to finish the chain.
+
+    References
+    ----------
+    Gonzalez, arXiv 2603.16850, chapter 2; Lim et al., arXiv 2309.12252.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, parallel_mcmc as pmc
+    >>> def step(x, u):
+    ...     return 0.5 * jnp.sin(x) + u
+    >>> inputs = jax.random.normal(jax.random.key(0), (1000, 3))
+    >>> solution = pmc.solve(step, jnp.zeros(3), inputs, method=pmc.quasi_deer())
+    >>> bool(solution.converged), solution.states.shape
+    (True, (1000, 3))
+    """
+    require_callable("step", step)
+    if method is None:
+        method = Newton()
+    if not isinstance(method, Newton):
+        raise TypeError(
+            f"method must be a Newton method such as pmc.Newton() or pmc.quasi_deer(), got "
+            f"{type(method).__name__}: {method!r}"
+        )
+    initial_state = jax.tree.map(jnp.asarray, initial_state)
+    inputs = jax.tree.map(jnp.asarray, inputs)
+    total = _common_length("inputs", inputs)
+    real = [leaf for leaf in jax.tree.leaves(initial_state) if is_real(leaf)]
+    if not real:
+        raise ValueError("initial_state must have a floating-point leaf, got none")
+    require_finite("initial_state", initial_state)
+    first = jax.tree.map(lambda leaf: leaf[0], inputs)
+    require_like(
+        "the value of step",
+        jax.eval_shape(step, initial_state, first),
+        initial_state,
+        "initial_state",
+    )
+    if initial_guess is not None:
+        initial_guess = jax.tree.map(jnp.asarray, initial_guess)
+        chain = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((total, *leaf.shape), leaf.dtype), initial_state
+        )
+        require_like("initial_guess", initial_guess, chain, f"{total} states")
+        require_finite("initial_guess", initial_guess)
+    if window is None:
+        window = min(total, LARGEST_DEFAULT_WINDOW)
+    window = min(require_positive_int("window", window), total)
+    if max_iterations is None:
+        max_iterations = default_max_iterations(total, window)
+    if tolerance is None:
+        tolerance = default_tolerance(jnp.result_type(*real))
+    recurrence = plain_recurrence(step)
+    solution = _solve(
+        recurrence,
+        method,
+        initial_state,
+        inputs,
+        tolerance=require_positive("tolerance", tolerance),
+        scale=_scale_vector(scale, initial_state),
+        initial_guess=initial_guess,
+        window=window,
+        max_iterations=require_positive_int("max_iterations", max_iterations),
+    )
+    if not any_traced(solution.fallback_steps):
+        warn_fallback(int(solution.fallback_steps), total, int(solution.iterations))
+    return solution
+
+
+@partial(jax.jit, static_argnames=("window", "max_iterations"))
+def _solve(recurrence, method, initial_state, inputs, **options) -> Solution:
+    return solve_recurrence(recurrence, method, initial_state, inputs, **options)[0]
+
+
+def _common_length(name: str, tree: PyTree) -> int:
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+    lengths = {shape[0] if shape else None for shape in shapes}
+    if len(lengths) != 1 or None in lengths or 0 in lengths:
+        raise ValueError(
+            f"{name} must have leaves with one common, non-empty leading axis, got shapes {shapes}"
+        )
+    return shapes[0][0]
+
+
+def _scale_vector(scale: PyTree | None, state: PyTree) -> jax.Array | None:
+    """Return ``scale`` in the coordinates of the Euclidean chart."""
+    if scale is None:
+        return None
+    if jax.tree.structure(scale) != jax.tree.structure(state):
+        value = require_positive("scale", scale)
+        scale = jax.tree.map(lambda leaf: jnp.full(leaf.shape, value), state)
+    sizes = [
+        jnp.broadcast_to(jnp.asarray(s, leaf.dtype), leaf.shape).ravel()
+        for s, leaf in zip(jax.tree.leaves(scale), jax.tree.leaves(state), strict=True)
+        if is_real(leaf)
+    ]
+    vector = jnp.concatenate(sizes)
+    if not any_traced(vector) and not bool(jnp.all(vector > 0) & jnp.isfinite(vector).all()):
+        raise ValueError(f"scale must be positive and finite, got {scale!r}")
+    return vector

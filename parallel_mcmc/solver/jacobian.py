@@ -1,0 +1,227 @@
+"""Jacobian models: from a batch of steps to their values and an operator ``A_t``.
+
+Each model is one choice of ``A_t`` in ``x_t <- f(x_{t-1}) + A_t (x_{t-1}^new - x_{t-1})``
+(arXiv 2603.16850, chapter 2), and names a method of the literature: see ``docs/method.md``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from parallel_mcmc._tree import STATIC, PyTree, as_partial, num_steps, pytree
+from parallel_mcmc.solver.operators import (
+    DenseOperator,
+    DiagonalOperator,
+    Operator,
+    ZeroOperator,
+)
+from parallel_mcmc.solver.recurrence import Recurrence
+
+
+class Linearisation(NamedTuple):
+    """Steps evaluated at ``states`` and a model of their derivative."""
+
+    states: PyTree
+    aux: PyTree
+    operator: Operator
+
+
+class JacobianModel(Protocol):
+    """What the Newton loop asks of a model."""
+
+    exact: ClassVar[bool]
+    """Whether ``A_t`` is the Jacobian itself, which the secants of past moves cannot improve."""
+
+    def evaluations(self, dim: int) -> int:
+        """Return the step evaluations per time step, a Jacobian-vector product counted as one."""
+        ...
+
+    def linearise(
+        self, recurrence: Recurrence, states: PyTree, inputs: PyTree, iteration: jax.Array
+    ) -> Linearisation:
+        """Evaluate ``recurrence`` at ``states`` (leading axis T) and model its Jacobian there."""
+        ...
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Zero:
+    """``A_t = 0``: Jacobi iteration."""
+
+    exact: ClassVar[bool] = False
+
+    def evaluations(self, dim: int) -> int:
+        """Return 1."""
+        return 1
+
+    def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
+        """Evaluate the steps only."""
+        return Linearisation(*_values(recurrence, states, inputs), ZeroOperator(num_steps(inputs)))
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """``A_t = I``: Picard iteration."""
+
+    exact: ClassVar[bool] = False
+
+    def evaluations(self, dim: int) -> int:
+        """Return 1."""
+        return 1
+
+    def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
+        """Evaluate the steps only."""
+        values, aux = _values(recurrence, states, inputs)
+        dtype = _coordinates(recurrence, states).dtype
+        ones = jnp.ones((num_steps(inputs), 1), dtype)
+        return Linearisation(values, aux, DiagonalOperator(ones))
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Diagonal:
+    """``A_t`` is the diagonal of the Jacobian: quasi-DEER (arXiv 2407.19115, section 4.1).
+
+    Parameters
+    ----------
+    probes
+        Number of Hutchinson probes ``v * (J v)`` with ``v = ±1`` (arXiv 2508.18413, section 3.2),
+        redrawn every iteration; None for the exact diagonal, at D Jacobian-vector products.
+    seed
+        Seed of the probes.
+
+    Raises
+    ------
+    ValueError
+        If ``probes`` is neither None nor a positive integer.
+    """
+
+    exact: ClassVar[bool] = False
+
+    probes: int | None = dataclasses.field(default=1, metadata=STATIC)
+    seed: int = dataclasses.field(default=0, metadata=STATIC)
+
+    def __post_init__(self) -> None:
+        if self.probes is not None and (not isinstance(self.probes, int) or self.probes < 1):
+            raise ValueError(
+                f"probes must be None (exact) or a positive integer, got {self.probes!r}"
+            )
+
+    def evaluations(self, dim: int) -> int:
+        """Return 1 and one for every Jacobian-vector product."""
+        return 1 + (dim if self.probes is None else self.probes)
+
+    def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
+        """Evaluate the steps and their Jacobian-vector products in one batch."""
+        x = _coordinates(recurrence, states)
+
+        def batch(x):
+            return recurrence.lifted_steps(x, states, inputs)
+
+        _, jvp, (values, aux) = jax.linearize(batch, x, has_aux=True)
+        if self.probes is None:
+            dim = x.shape[-1]
+
+            def column(i):
+                # One basis vector at a time: memory stays T x D.
+                return jvp(jnp.zeros_like(x).at[:, i].set(1))[:, i]
+
+            diagonal = jax.lax.map(column, jnp.arange(dim)).T
+        else:
+            key = jax.random.fold_in(jax.random.key(self.seed), iteration)
+            v = jax.random.rademacher(key, (self.probes, *x.shape), x.dtype)
+            diagonal = jnp.mean(v * jax.vmap(jvp)(v), axis=0)
+        return Linearisation(values, aux, DiagonalOperator(diagonal))
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Dense:
+    """``A_t`` is the full Jacobian: Newton's method, DEER (arXiv 2309.12252), DeepPCR.
+
+    Needs ``T x D x D`` memory and ``D`` Jacobian-vector products a step.
+    """
+
+    exact: ClassVar[bool] = True
+
+    def evaluations(self, dim: int) -> int:
+        """Return ``1 + D``."""
+        return 1 + dim
+
+    def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
+        """Evaluate the steps and their Jacobians by forward differentiation."""
+        x = _coordinates(recurrence, states)
+
+        def single(x, state, value):
+            def step(z):
+                z_next, aux = recurrence.lifted_step(z, state, value)
+                return z_next, aux
+
+            _, jvp, aux = jax.linearize(step, x, has_aux=True)
+            return jax.vmap(jvp, out_axes=-1)(jnp.eye(x.size, dtype=x.dtype)), aux
+
+        matrix, (values, aux) = jax.vmap(single)(x, states, inputs)
+        return Linearisation(values, aux, DenseOperator(matrix))
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Surrogate:
+    """``A_t`` from an analytic model: a chord method that differentiates nothing.
+
+    Parameters
+    ----------
+    model
+        ``model(state, input, next_state)`` returns ``A_t`` for one step: a scalar (times the
+        identity), a diagonal ``(D,)`` or a matrix ``(D, D)``. Without it the recurrence's own
+        model is used; the kernels of this package know theirs.
+
+    Raises
+    ------
+    ValueError
+        In ``solve``, if there is neither ``model`` nor one of the recurrence's own.
+    """
+
+    exact: ClassVar[bool] = False
+
+    model: Callable[..., jax.Array] | None = None
+
+    def __post_init__(self) -> None:
+        if self.model is not None:
+            object.__setattr__(self, "model", as_partial(self.model))
+
+    def evaluations(self, dim: int) -> int:
+        """Return 1."""
+        return 1
+
+    def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
+        """Evaluate the steps, then the model at what they returned."""
+        values, aux = _values(recurrence, states, inputs)
+        if self.model is not None:
+            a = jax.vmap(self.model)(states, inputs, values)
+        elif recurrence.surrogate is not None:
+            a = jax.vmap(recurrence.surrogate)(states, inputs, values, aux)
+        else:
+            raise ValueError(
+                "method: Surrogate() needs an analytic Jacobian and this step has none; pass "
+                "Surrogate(model) with model(state, input, next_state) -> scalar, (D,) or (D, D)"
+            )
+        dtype = _coordinates(recurrence, values).dtype
+        a = a.astype(dtype)
+        if a.ndim == 3:
+            return Linearisation(values, aux, DenseOperator(a))
+        return Linearisation(values, aux, DiagonalOperator(a if a.ndim == 2 else a[:, None]))
+
+
+def _values(recurrence: Recurrence, states: PyTree, inputs: PyTree) -> tuple[PyTree, PyTree]:
+    return recurrence.lifted_steps(_coordinates(recurrence, states), states, inputs)[1]
+
+
+def _coordinates(recurrence: Recurrence, states: PyTree) -> jax.Array:
+    return jax.vmap(recurrence.chart.coordinates)(states)

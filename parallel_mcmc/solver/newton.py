@@ -1,0 +1,289 @@
+"""One parallel Newton iteration over a window of steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+
+from parallel_mcmc._tree import PyTree, pytree, select
+from parallel_mcmc.solver.chart import is_real
+from parallel_mcmc.solver.jacobian import Dense, Diagonal, Identity, JacobianModel, Zero
+from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.safeguards import (
+    FixedCap,
+    LearnedCap,
+    Memory,
+    NormCap,
+    clip_length,
+    secant,
+)
+
+# Two evaluations of one step may differ by this many units in the last place: a batch sums in
+# another order than a single step.
+ROUNDING_ULPS = 16
+
+# An accept decision is taken for settled where its margin exceeds this many times the error of
+# the argument, in units of the scale: a bound on the slope of the log acceptance ratio.
+MARGIN_SLOPE = 30
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Newton:
+    """A parallel Newton method: a Jacobian model and its safeguards.
+
+    Parameters
+    ----------
+    jacobian
+        The model of the Jacobian: ``Zero()``, ``Identity()``, ``Diagonal()``, ``Dense()``,
+        ``Surrogate()``.
+    max_norm
+        Bound on the spectral norm of every ``A_t``: a :class:`LearnedCap` (default), a number, or
+        None for no bound.
+    damping
+        Factor in (0, 1] on every ``A_t``.
+    radius
+        Longest correction that the linear model is trusted with: its root mean square over the
+        coordinates, in units of the state's scale. None for no limit.
+
+    Raises
+    ------
+    ValueError
+        If ``max_norm`` or ``radius`` is not positive, or ``damping`` is outside (0, 1].
+
+    Examples
+    --------
+    >>> import parallel_mcmc as pmc
+    >>> method = pmc.Newton(pmc.Diagonal(probes=2), radius=1.0)
+    """
+
+    jacobian: JacobianModel = Dense()
+    _: dataclasses.KW_ONLY
+    max_norm: NormCap | float | None = LearnedCap()
+    damping: float = 1.0
+    radius: float | None = 0.75
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_norm, int | float):
+            if not self.max_norm > 0:
+                raise ValueError(f"max_norm must be positive, got {self.max_norm}")
+            object.__setattr__(self, "max_norm", FixedCap(float(self.max_norm)))
+        if isinstance(self.damping, int | float) and not 0 < self.damping <= 1:
+            raise ValueError(f"damping must be in (0, 1], got {self.damping}")
+        if isinstance(self.radius, int | float) and not self.radius > 0:
+            raise ValueError(f"radius must be positive, got {self.radius}")
+
+    @property
+    def cap(self) -> NormCap | None:
+        """``max_norm``, of which a plain number has become a :class:`FixedCap`."""
+        return cast("NormCap | None", self.max_norm)
+
+    def initial_memory(self, length: int, dim: int, dtype: jnp.dtype) -> Memory:
+        """Return the safeguards' memory before the first iteration."""
+        cap = FixedCap(jnp.inf) if self.cap is None else self.cap
+        zeros = jnp.zeros((length, dim), dtype)
+        return Memory(cap.initial(length, dtype), zeros, zeros, jnp.zeros(length, bool))
+
+
+def jacobi() -> Newton:
+    """Return Jacobi iteration: ``Newton(Zero())``."""
+    return Newton(Zero())
+
+
+def picard() -> Newton:
+    """Return Picard iteration: ``Newton(Identity())``."""
+    return Newton(Identity())
+
+
+def deer() -> Newton:
+    """Return DEER (arXiv 2309.12252) with safeguards: ``Newton(Dense())``."""
+    return Newton(Dense())
+
+
+def quasi_deer(probes: int | None = 1) -> Newton:
+    """Return quasi-DEER (arXiv 2407.19115) with safeguards: ``Newton(Diagonal(probes))``."""
+    return Newton(Diagonal(probes))
+
+
+class Iteration(NamedTuple):
+    """The outcome of one Newton iteration over a window of W steps."""
+
+    values: PyTree
+    """``f(x_{t-1})`` for every step, leading axis W."""
+    aux: PyTree
+    """What the steps recorded."""
+    guess: PyTree
+    """The new iterate ``x_1 … x_W``."""
+    memory: Memory
+    gap: jax.Array
+    """``|f(x_{t-1}) - x_t|`` in units of the scale and beyond rounding, shape ``(W,)``; infinite
+    where a value is not finite or a non-numeric part differs."""
+    residual: jax.Array
+    """Estimate of ``|f(v_t) - v_{t+1}|`` for the ``values`` v, in units of the scale and beyond
+    rounding, shape ``(W,)``; infinite where a value is not finite, a non-numeric part differs or
+    a decision may change."""
+
+
+def newton_iteration(
+    method: Newton,
+    recurrence: Recurrence,
+    anchor: PyTree,
+    guess: PyTree,
+    inputs: PyTree,
+    memory: Memory,
+    scale: jax.Array | None,
+    count: jax.Array,
+) -> Iteration:
+    """Linearise every step at the iterate, solve the affine recurrence, move the iterate.
+
+    Parameters
+    ----------
+    anchor
+        The exact state before the window.
+    guess
+        The iterate ``x_1 … x_W``.
+    inputs
+        Inputs of the W steps.
+    scale
+        Typical size of each coordinate, broadcastable to ``(D,)``, or None.
+    count
+        Number of the iteration, for models that draw probes.
+    """
+    chart = recurrence.chart
+    arguments = jax.tree.map(
+        lambda a, g: jnp.concatenate([jnp.asarray(a)[None], g[:-1]]), anchor, guess
+    )
+    values, aux, operator = method.jacobian.linearise(recurrence, arguments, inputs, count)
+    x = jax.vmap(chart.coordinates)(guess)
+    y = jax.vmap(chart.coordinates)(values)
+    finite = _all_finite(values)
+
+    if scale is None:
+        sizes = _observed_scale(y, chart.coordinates(anchor), finite)
+        scale = sizes[-1]
+    else:
+        sizes = scale
+    gap = _residual(recurrence, values, guess, y, x, sizes, finite)
+
+    # How well the linear model explains the last move: it bounds the norms and mends the model.
+    usable = finite & jnp.isfinite(operator.norm())
+    operator = operator.scaled(jnp.where(usable, 1, 0).astype(y.dtype))
+    miss = (y - memory.value - operator.apply(memory.step)) / scale
+    move = memory.step / scale
+    rank_one = secant(miss, move, usable & memory.known & (not method.jacobian.exact))
+    norm = operator.rescaled(scale).norm()
+    cap = memory.cap
+    if method.cap is not None:
+        learned = method.cap.update(
+            cap, norm, jnp.linalg.norm(miss, axis=-1), jnp.linalg.norm(move, axis=-1)
+        )
+        cap = jnp.where(memory.known & finite, learned, cap)
+    operator = operator.scaled(method.damping * jnp.minimum(1, cap / jnp.where(norm > 0, norm, 1)))
+
+    def mend(correction: jax.Array) -> jax.Array:
+        return rank_one.apply(correction / scale) * scale
+
+    def argument(change: jax.Array) -> jax.Array:
+        """Return the correction of each argument, no longer than the model is trusted."""
+        correction = _delayed(operator.scan(change))
+        if method.radius is None:
+            return correction
+        return clip_length(correction / scale, method.radius) * scale
+
+    defect = jnp.where(finite[:, None], y - x, 0)
+    correction = argument(defect)
+    if not method.jacobian.exact:
+        correction = argument(defect + mend(correction))
+    z = y + operator.apply(correction) + mend(correction)
+    z = jnp.where(jnp.isfinite(z).all(-1, keepdims=True), z, y)
+    moved = select(finite, jax.vmap(chart.place)(values, z), guess)
+    step = _delayed(jnp.where(finite[:, None], z, x) - x)
+    remembered = Memory(
+        cap,
+        jnp.where(finite[:, None], y, 0),
+        jnp.where(jnp.isfinite(step), step, 0),
+        finite,
+    )
+    contraction = _contraction((y - memory.value) / scale, move, norm, memory.known)
+    margin = None if recurrence.margin is None else jax.vmap(recurrence.margin)(aux)
+    residual = _next_residual(gap, contraction, margin)
+    return Iteration(values, aux, moved, remembered, gap, residual)
+
+
+def _contraction(change: jax.Array, move: jax.Array, norm: jax.Array, known: jax.Array) -> Any:
+    """Return how much each step shrinks an error of its argument, at most 1, shape ``(W,)``.
+
+    The larger of what the last move showed and what the model says.
+    """
+    shift = jnp.linalg.norm(move, axis=-1)
+    moved = known & (shift > 0)
+    observed = jnp.linalg.norm(change, axis=-1) / jnp.where(shift > 0, shift, 1)
+    return jnp.where(moved, jnp.clip(jnp.maximum(observed, norm), 0, 1), 1)
+
+
+def _next_residual(gap: jax.Array, contraction: jax.Array, margin: jax.Array | None) -> jax.Array:
+    """Return the residuals that the values would have among themselves, shape ``(W,)``.
+
+    ``f(x_t)`` was evaluated at an argument that misses the value ``f(x_{t-1})`` by ``gap_t``; so
+    far as the step contracts, ``f(f(x_{t-1}))`` is nearer to it. Where the step may fall on the
+    other side of a decision, nothing is known of the residual.
+    """
+    following = jnp.concatenate([contraction[1:], jnp.ones_like(contraction[:1])])
+    if margin is not None:
+        following_margin = jnp.concatenate([margin[1:], jnp.full_like(margin[:1], jnp.inf)])
+        gap = jnp.where(gap * MARGIN_SLOPE > following_margin, jnp.inf, gap)
+    return jnp.where(gap == 0, 0, gap * following)
+
+
+def _delayed(v: jax.Array) -> jax.Array:
+    """Shift along time by one: row t becomes row t-1, the first row zero."""
+    return jnp.concatenate([jnp.zeros_like(v[:1]), v[:-1]])
+
+
+def _all_finite(states: PyTree) -> jax.Array:
+    """Whether every number of each state is finite, shape ``(W,)``."""
+    flags = [
+        jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim)))
+        for leaf in jax.tree.leaves(states)
+        if is_real(leaf)
+    ]
+    return jnp.stack(flags).all(axis=0)
+
+
+def _observed_scale(y: jax.Array, anchor: jax.Array, finite: jax.Array) -> jax.Array:
+    """Root mean square distance from the anchor up to each step, shape ``(W, D)``.
+
+    Step t is judged by the steps before it alone, so that a wild iterate further on cannot loosen
+    the tolerance of a step that is about to be accepted.
+    """
+    square = jnp.where(finite[:, None], (y - anchor) ** 2, 0)
+    steps = jnp.arange(1, len(y) + 1, dtype=y.dtype)[:, None]
+    size = jnp.sqrt(jnp.cumsum(square, axis=0) / steps)
+    return jnp.where(size > 0, size, 1)
+
+
+def _residual(
+    recurrence: Recurrence,
+    values: PyTree,
+    guess: PyTree,
+    y: jax.Array,
+    x: jax.Array,
+    sizes: jax.Array,
+    finite: jax.Array,
+) -> jax.Array:
+    residual = jnp.max(_beyond_rounding(y, x) / sizes, axis=-1)
+    rest = jax.vmap(recurrence.chart.rest)
+    agree = finite
+    for ours, theirs in zip(
+        jax.tree.leaves(rest(values)), jax.tree.leaves(rest(guess)), strict=True
+    ):
+        agree &= (ours == theirs).all(axis=tuple(range(1, ours.ndim)))
+    return jnp.where(agree, residual, jnp.inf)
+
+
+def _beyond_rounding(a: jax.Array, b: jax.Array) -> jax.Array:
+    rounding = ROUNDING_ULPS * jnp.finfo(a.dtype).eps * jnp.abs(a)
+    return jnp.maximum(jnp.abs(a - b) - rounding, 0)

@@ -1,0 +1,74 @@
+"""What the Newton loop is given: a step function and how to move its states."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from parallel_mcmc._tree import PyTree, as_partial, pytree
+from parallel_mcmc.solver.chart import Chart, Euclidean
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Recurrence:
+    """The recurrence ``state_t, aux_t = step(state_{t-1}, input_t)``.
+
+    Parameters
+    ----------
+    step
+        Takes one state and one input, returns the next state and whatever else is worth
+        recording of the step.
+    chart
+        How corrections move a state.
+    surrogate
+        ``surrogate(state, input, next_state, aux)`` returns a model of the Jacobian of the
+        coordinates of ``next_state`` that needs no differentiation: a scalar, a diagonal ``(D,)``
+        or a matrix ``(D, D)``. None where no such model is known.
+    margin
+        ``margin(aux)``: how far a step was from deciding otherwise, for steps that decide
+        (accept or reject). None where steps are continuous.
+    predict
+        ``predict(state, inputs)`` guesses the states that follow ``state``, one for each of
+        ``inputs``. None to guess that the state stays as it is.
+    """
+
+    step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]
+    chart: Chart
+    surrogate: Callable[..., jax.Array] | None = None
+    margin: Callable[[PyTree], jax.Array] | None = None
+    predict: Callable[[PyTree, PyTree], PyTree] | None = None
+
+    def lifted_step(
+        self, coordinates: jax.Array, state: PyTree, value: PyTree
+    ) -> tuple[jax.Array, tuple[PyTree, PyTree]]:
+        """Evaluate the step as a function of the coordinates alone.
+
+        Returns the coordinates of the next state, and the next state and the record as an
+        auxiliary pair: the shape of function that Jacobian models differentiate.
+        """
+        next_state, aux = self.step(self.chart.lift(state, coordinates), value)
+        return self.chart.coordinates(next_state), (next_state, aux)
+
+    def lifted_steps(
+        self, coordinates: jax.Array, states: PyTree, inputs: PyTree
+    ) -> tuple[jax.Array, tuple[PyTree, PyTree]]:
+        """Evaluate :meth:`lifted_step` for every leading index."""
+        return jax.vmap(self.lifted_step)(coordinates, states, inputs)
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class _WithoutRecord:
+    step: Callable[[PyTree, PyTree], PyTree]
+
+    def __call__(self, state: PyTree, value: PyTree) -> tuple[PyTree, tuple[()]]:
+        return self.step(state, value), ()
+
+
+def plain_recurrence(step: Callable[[PyTree, PyTree], Any]) -> Recurrence:
+    """Return the recurrence of a user's ``step(state, input) -> state``."""
+    return Recurrence(_WithoutRecord(as_partial(step)), Euclidean())

@@ -1,0 +1,62 @@
+"""Affine recurrences ``z_t = A_t z_{t-1} + b_t`` (``z_0 = 0``), solved by associative scans.
+
+The operators of one family are closed under composition, which is what makes the recurrence
+associative: depth ``log2(T)`` instead of ``T`` (Blelloch 1990; arXiv 2309.12252, section 3).
+Everything is time-major: the leading axis is time.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def diagonal_scan(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Solve ``z_t = a_t * z_{t-1} + b_t`` elementwise.
+
+    Parameters
+    ----------
+    a, b
+        Shape ``(T, D)``.
+
+    Returns
+    -------
+    jax.Array
+        ``z_1 … z_T``, shape ``(T, D)``.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> diagonal_scan(jnp.full((3, 1), 0.5), jnp.ones((3, 1))).ravel()
+    Array([1.  , 1.5 , 1.75], dtype=float32)
+    """
+
+    def compose(first, second):
+        (a1, b1), (a2, b2) = first, second
+        return a2 * a1, a2 * b1 + b2
+
+    return jax.lax.associative_scan(compose, (a, b))[1]
+
+
+def dense_scan(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Solve ``z_t = a_t @ z_{t-1} + b_t``.
+
+    Parameters
+    ----------
+    a
+        Shape ``(T, D, D)``.
+    b
+        Shape ``(T, D)``.
+
+    Returns
+    -------
+    jax.Array
+        ``z_1 … z_T``, shape ``(T, D)``.
+    """
+
+    def compose(first, second):
+        (a1, b1), (a2, b2) = first, second
+        a12 = jnp.matmul(a2, a1, precision="highest")
+        return a12, jnp.einsum("tij,tj->ti", a2, b1, precision="highest") + b2
+
+    return jax.lax.associative_scan(compose, (a, b))[1]

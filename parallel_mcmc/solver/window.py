@@ -1,0 +1,221 @@
+"""The Newton loop over one window, or over a window that slides along the chain."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from parallel_mcmc._tree import PyTree, num_steps
+from parallel_mcmc.solver.newton import Iteration, Newton, newton_iteration
+from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.safeguards import Memory
+from parallel_mcmc.solver.solution import Solution
+
+
+class _Carry(NamedTuple):
+    done: jax.Array
+    """Number of states found, all of them in ``states``."""
+    anchor: PyTree
+    guess: PyTree
+    memory: Memory
+    states: PyTree
+    aux: PyTree
+    iterations: jax.Array
+    residual: jax.Array
+    history: jax.Array
+
+
+def solve_recurrence(
+    recurrence: Recurrence,
+    method: Newton,
+    initial_state: PyTree,
+    inputs: PyTree,
+    *,
+    window: int,
+    max_iterations: int,
+    tolerance: jax.Array | float,
+    scale: jax.Array | None = None,
+    initial_guess: PyTree | None = None,
+) -> tuple[Solution, PyTree]:
+    """Find all states of a recurrence; pure, and traceable by jit and vmap.
+
+    A window of ``window`` steps is iterated on and slides forward by the states that have
+    converged. After ``max_iterations`` the sequential loop finishes from the last exact state.
+
+    Returns
+    -------
+    Solution
+        The states and how they were found.
+    PyTree
+        What the steps recorded, leading axis T.
+    """
+    total = num_steps(inputs)
+    # One window needs no room to slide in.
+    sliding = window < total
+    padding = 2 * window if sliding else 0
+    padded = _padded(inputs, padding)
+    guesses = None if initial_guess is None else _padded(initial_guess, padding)
+
+    def predict(anchor: PyTree, start: jax.Array | int) -> PyTree:
+        if guesses is not None:
+            return _slice(guesses, start, window)
+        if recurrence.predict is not None:
+            return recurrence.predict(anchor, _slice(padded, start, window))
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (window, *leaf.shape)), anchor)
+
+    def body(carry: _Carry) -> _Carry:
+        start = carry.done if sliding else 0
+        step = newton_iteration(
+            method,
+            recurrence,
+            carry.anchor,
+            carry.guess,
+            _slice(padded, start, window),
+            carry.memory,
+            scale,
+            carry.iterations,
+        )
+        inside = jnp.arange(window) < total - start
+        met = (step.residual <= tolerance) | ~inside
+        prefix = jnp.where(met.all(), window, jnp.argmin(met))
+        # A value whose argument is exact is exact itself: one more than the edges that agree.
+        accepted = jnp.minimum(jnp.minimum(prefix + 1, window), total - start)
+        worst = jnp.max(jnp.where(jnp.arange(window) < prefix, step.residual, 0) * inside)
+        history = carry.history.at[carry.iterations].set(jnp.max(jnp.where(inside, step.gap, 0)))
+        progress = carry._replace(
+            iterations=carry.iterations + 1,
+            residual=jnp.maximum(carry.residual, worst),
+            history=history,
+        )
+        return slide(progress, step, accepted) if sliding else stay(progress, step, accepted)
+
+    def stay(carry: _Carry, step: Iteration, accepted: jax.Array) -> _Carry:
+        return carry._replace(
+            done=accepted,
+            guess=step.guess,
+            memory=step.memory,
+            states=step.values,
+            aux=step.aux,
+        )
+
+    def slide(carry: _Carry, step: Iteration, accepted: jax.Array) -> _Carry:
+        # The window's values are written whole: later iterations overwrite what is not yet exact.
+        tail = predict(_at(step.guess, window - 1), carry.done + window)
+        fresh = method.initial_memory(window, *_vector_type(recurrence, carry.anchor))
+        return carry._replace(
+            done=carry.done + accepted,
+            anchor=_at(step.values, accepted - 1),
+            guess=_shifted(step.guess, tail, accepted),
+            memory=_shifted(step.memory, fresh, accepted),
+            states=_write(carry.states, step.values, carry.done),
+            aux=_write(carry.aux, step.aux, carry.done),
+        )
+
+    shapes = jax.eval_shape(recurrence.step, initial_state, _at(inputs, 0))
+    states, aux = jax.tree.map(
+        lambda leaf: jnp.zeros((total + padding, *leaf.shape), leaf.dtype), shapes
+    )
+    dim, dtype = _vector_type(recurrence, initial_state)
+    start = _Carry(
+        done=jnp.array(0),
+        anchor=initial_state,
+        guess=predict(initial_state, 0),
+        memory=method.initial_memory(window, dim, dtype),
+        states=states,
+        aux=aux,
+        iterations=jnp.array(0),
+        residual=jnp.zeros((), dtype),
+        history=jnp.full(max_iterations, jnp.nan, dtype),
+    )
+    end = jax.lax.while_loop(
+        lambda carry: (carry.done < total) & (carry.iterations < max_iterations), body, start
+    )
+    states, aux = _finish(recurrence, initial_state, inputs, end.states, end.aux, end.done)
+    per_iteration = window * method.jacobian.evaluations(dim)
+    solution = Solution(
+        states=jax.tree.map(lambda leaf: leaf[:total], states),
+        converged=end.done == total,
+        iterations=end.iterations,
+        evaluations=end.iterations * per_iteration + (total - end.done),
+        residual=end.residual,
+        fallback_steps=total - end.done,
+        residual_history=end.history,
+    )
+    return solution, jax.tree.map(lambda leaf: leaf[:total], aux)
+
+
+def run_sequentially(
+    recurrence: Recurrence, initial_state: PyTree, inputs: PyTree
+) -> tuple[PyTree, PyTree]:
+    """Return the states and records of the plain loop, each with a leading axis T."""
+
+    def step(state: PyTree, value: PyTree) -> tuple[PyTree, tuple[PyTree, PyTree]]:
+        state, aux = recurrence.step(state, value)
+        return state, (state, aux)
+
+    return jax.lax.scan(step, initial_state, inputs)[1]
+
+
+def _finish(
+    recurrence: Recurrence,
+    initial_state: PyTree,
+    inputs: PyTree,
+    states: PyTree,
+    aux: PyTree,
+    done: jax.Array,
+) -> tuple[PyTree, PyTree]:
+    """Continue from state ``done`` by the plain loop; no step at all if all are done."""
+    total = num_steps(inputs)
+    last = jax.tree.map(
+        lambda s, leaf: jnp.where(done > 0, leaf[jnp.maximum(done - 1, 0)], s),
+        initial_state,
+        states,
+    )
+
+    def body(carry: tuple) -> tuple:
+        t, state, states, aux = carry
+        state, record = recurrence.step(state, _at(inputs, t))
+        put = jax.tree.map(lambda buffer, leaf: buffer.at[t].set(leaf), states, state)
+        put_aux = jax.tree.map(lambda buffer, leaf: buffer.at[t].set(leaf), aux, record)
+        return t + 1, state, put, put_aux
+
+    return jax.lax.while_loop(lambda c: c[0] < total, body, (done, last, states, aux))[2:]
+
+
+def _vector_type(recurrence: Recurrence, state: PyTree) -> tuple[int, Any]:
+    vector = jax.eval_shape(recurrence.chart.coordinates, state)
+    return vector.shape[0], vector.dtype
+
+
+def _at(tree: PyTree, index: jax.Array | int) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def _slice(tree: PyTree, start: jax.Array | int, length: int) -> PyTree:
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, length), tree)
+
+
+def _write(tree: PyTree, part: PyTree, start: jax.Array) -> PyTree:
+    return jax.tree.map(
+        lambda leaf, p: jax.lax.dynamic_update_slice_in_dim(leaf, p, start, axis=0), tree, part
+    )
+
+
+def _shifted(tree: PyTree, tail: PyTree, shift: jax.Array) -> PyTree:
+    """Drop ``shift`` leading entries and move as many of ``tail`` in."""
+    return jax.tree.map(
+        lambda a, b: jax.lax.dynamic_slice_in_dim(jnp.concatenate([a, b]), shift, len(a)),
+        tree,
+        tail,
+    )
+
+
+def _padded(tree: PyTree, count: int) -> PyTree:
+    """Repeat the last entry ``count`` times, so that a window may run past the end."""
+    if not count:
+        return tree
+    return jax.tree.map(
+        lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[-1:], count, axis=0)]), tree
+    )
