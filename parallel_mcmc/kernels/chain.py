@@ -1,0 +1,104 @@
+"""One chain of a kernel, solved in parallel or by the plain loop: the pure core of the driver."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from parallel_mcmc._tree import STATIC, PyTree, pytree
+from parallel_mcmc.kernels.base import Kernel
+from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
+from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.solution import Solution
+from parallel_mcmc.solver.window import run_sequentially, solve_recurrence
+
+
+class ChainStats(NamedTuple):
+    """How a chain was solved; every field is a scalar, one per chain and segment."""
+
+    converged: jax.Array
+    """Whether the parallel iteration reached every state; true for the plain loop."""
+    iterations: jax.Array
+    """Newton iterations; 0 for the plain loop."""
+    gradient_evaluations: jax.Array
+    """Evaluations of the log density with its gradient, Jacobian-vector products included."""
+    residual: jax.Array
+    """Largest residual of an accepted step, in posterior standard deviations."""
+    fallback_steps: jax.Array
+    """Steps that the plain loop had to finish."""
+
+
+class Chain(NamedTuple):
+    """Draws 1 … T of a chain: the leading axis of ``states`` and ``info`` is T."""
+
+    states: PyTree
+    info: PyTree
+    stats: ChainStats
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Parallel:
+    """Solve a chain by a parallel Newton method over a sliding window."""
+
+    method: Newton
+    window: int = dataclasses.field(metadata=STATIC)
+    tolerance: float | None = None
+    max_iterations: int | None = dataclasses.field(default=None, metadata=STATIC)
+
+    def run(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> Chain:
+        """Return the chain that follows ``state``, one draw for each of ``keys``."""
+        solution, info = self.solve(kernel, state, keys)
+        bound = kernel.bind(state.position)
+        stats = ChainStats(
+            solution.converged,
+            solution.iterations,
+            solution.evaluations * (bound.gradients_per_step + bound.gradients_per_lift),
+            solution.residual,
+            solution.fallback_steps,
+        )
+        return Chain(jax.vmap(bound.leave)(solution.states), info, stats)
+
+    def solve(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> tuple[Solution, PyTree]:
+        """Return the solver's own result: states in whitened coordinates, and the infos."""
+        bound = kernel.bind(state.position)
+        start = bound.enter(state)
+        total = keys.shape[0]
+        window = min(self.window, total)
+        dtype = jax.eval_shape(bound.recurrence.chart.coordinates, start).dtype
+        return solve_recurrence(
+            bound.recurrence,
+            self.method,
+            start,
+            jax.vmap(bound.draw)(keys),
+            window=window,
+            max_iterations=self.max_iterations or default_max_iterations(total, window),
+            tolerance=default_tolerance(dtype) if self.tolerance is None else self.tolerance,
+            # The metric makes every coordinate's posterior standard deviation about 1.
+            scale=jnp.ones((), dtype),
+        )
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Sequential:
+    """Run a chain by the plain loop, with all its randomness drawn in one batch."""
+
+    def run(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> Chain:
+        """Return the chain that follows ``state``, one draw for each of ``keys``."""
+        bound = kernel.bind(state.position)
+        states, info = run_sequentially(
+            bound.recurrence, bound.enter(state), jax.vmap(bound.draw)(keys)
+        )
+        total = keys.shape[0]
+        stats = ChainStats(
+            converged=jnp.array(True),
+            iterations=jnp.array(0),
+            gradient_evaluations=jnp.array(total * bound.gradients_per_step),
+            residual=jnp.zeros(()),
+            fallback_steps=jnp.array(0),
+        )
+        return Chain(jax.vmap(bound.leave)(states), info, stats)

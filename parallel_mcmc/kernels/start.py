@@ -1,0 +1,57 @@
+"""Where chains start: their states, checked."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from parallel_mcmc._errors import require_finite
+from parallel_mcmc._tree import PyTree
+from parallel_mcmc.kernels.base import Kernel
+
+
+def initial_states(kernel: Kernel, initial_position: PyTree, num_chains: int) -> PyTree:
+    """Return the states at ``initial_position``, with a leading axis of ``num_chains``.
+
+    Parameters
+    ----------
+    kernel
+        A transition kernel.
+    initial_position
+        A position; with ``num_chains > 1`` one for each chain along a leading axis of its leaves.
+    num_chains
+        Number of chains.
+
+    Raises
+    ------
+    ValueError
+        If a leaf has another leading axis or a non-finite number, or if the log density or its
+        gradient is not finite; the message names the chains.
+    """
+    positions = jax.tree.map(jnp.asarray, initial_position)
+    if num_chains == 1:
+        positions = jax.tree.map(lambda leaf: leaf[None], positions)
+    shapes = [leaf.shape for leaf in jax.tree.leaves(positions)]
+    if any(not shape or shape[0] != num_chains for shape in shapes):
+        raise ValueError(
+            f"initial_position must have a leading axis of num_chains = {num_chains} in every "
+            f"leaf, got shapes {shapes}"
+        )
+    require_finite("initial_position", positions)
+    states = _init(kernel, positions)
+    finite = np.all(
+        [np.isfinite(leaf).reshape(num_chains, -1).all(1) for leaf in jax.tree.leaves(states)],
+        axis=0,
+    )
+    if not finite.all():
+        raise ValueError(
+            "initial_position must have a finite log density and gradient, but not so in chain "
+            f"{np.flatnonzero(~finite).tolist()}: log density {np.asarray(states.logdensity)}"
+        )
+    return states
+
+
+@jax.jit
+def _init(kernel: Kernel, positions: PyTree) -> PyTree:
+    return jax.vmap(kernel.init)(positions)

@@ -1,0 +1,226 @@
+"""The driver: chains, segments, progress."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm.auto import tqdm
+
+from parallel_mcmc._errors import (
+    require_key,
+    require_positive_int,
+    warn_fallback,
+)
+from parallel_mcmc._tree import PyTree
+from parallel_mcmc.kernels.base import Kernel
+from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
+from parallel_mcmc.kernels.start import initial_states
+from parallel_mcmc.solver import Newton, Surrogate
+
+CPU_WINDOW = 32
+ACCELERATOR_WINDOW = 4096
+SEGMENTS = 20
+"""Segments of a run, where the window allows: how often the progress bar moves."""
+
+
+class InterruptedWarning(UserWarning):
+    """Sampling was interrupted; what had been drawn is returned."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Draws of one or more chains."""
+
+    position: PyTree
+    """Positions; leaves have shape ``(num_chains, num_samples, ...)``."""
+    info: PyTree
+    """Information about every transition, leaves ``(num_chains, num_samples)``."""
+    stats: ChainStats
+    """How the chains were solved; fields of shape ``(num_chains,)``."""
+    final_state: PyTree
+    """Last state of every chain, leaves ``(num_chains, ...)``: where to continue."""
+    logdensity: np.ndarray
+    """Log density of every draw, shape ``(num_chains, num_samples)``."""
+
+    def to_arviz(self, **kwargs: Any) -> Any:
+        """Return the samples for ArviZ; see :func:`parallel_mcmc.arviz.to_arviz`."""
+        from parallel_mcmc.arviz import to_arviz
+
+        return to_arviz(self, **kwargs)
+
+
+def sample(
+    key: jax.Array,
+    kernel: Kernel,
+    initial_position: PyTree,
+    num_samples: int,
+    *,
+    num_chains: int = 1,
+    solver: str | Newton = "auto",
+    window: int | None = None,
+    progress_bar: bool = True,
+) -> Samples:
+    """Draw chains of a kernel.
+
+    The chain is that of the sequential sampler: draw t of a chain uses key t of
+    ``jax.random.split(chain_key, num_samples)``, where ``chain_key`` is ``key`` itself for one
+    chain and one of ``jax.random.split(key, num_chains)`` for more.
+
+    Parameters
+    ----------
+    key
+        A key of ``jax.random.key`` or ``jax.random.PRNGKey``.
+    kernel
+        A transition kernel, such as ``pmc.hmc(...)``.
+    initial_position
+        Where the chains start. With ``num_chains > 1`` every leaf has a leading axis of that
+        length, one position a chain.
+    num_samples
+        Draws of every chain.
+    num_chains
+        Number of chains.
+    solver
+        ``"parallel"``, ``"sequential"``, a :class:`Newton` method, or ``"auto"``: parallel on an
+        accelerator, the plain loop on a CPU. The draws are the same.
+    window
+        Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator.
+    progress_bar
+        Whether to show one.
+
+    Returns
+    -------
+    Samples
+        Positions, information and solver statistics.
+
+    Raises
+    ------
+    TypeError
+        If ``key`` is no key.
+    ValueError
+        If an argument has a wrong shape or value, or the log density is not finite at
+        ``initial_position``; the message names the argument.
+
+    Warns
+    -----
+    SequentialFallbackWarning
+        If the plain loop had to finish a chain.
+    InterruptedWarning
+        If interrupted from the keyboard; the finished segments are returned.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, parallel_mcmc as pmc
+    >>> kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.5)
+    >>> samples = pmc.sample(jax.random.key(0), kernel, jnp.zeros(2), 100, progress_bar=False)
+    >>> samples.position.shape
+    (1, 100, 2)
+    """
+    key = require_key("key", key)
+    num_samples = require_positive_int("num_samples", num_samples)
+    num_chains = require_positive_int("num_chains", num_chains)
+    runner = choose_runner(solver, window, num_samples)
+    states = initial_states(kernel, initial_position, num_chains)
+    keys = key[None] if num_chains == 1 else jax.random.split(key, num_chains)
+    keys = jax.vmap(lambda k: jax.random.split(k, num_samples))(keys)
+
+    chunks: list[Chain] = []
+    length = _segment_length(runner, num_samples)
+    progress = tqdm(total=num_samples, disable=not progress_bar, unit="draw", desc="sample")
+    try:
+        for start in range(0, num_samples, length):
+            count = min(length, num_samples - start)
+            # The last segment repeats a key rather than compile for another length.
+            index = np.minimum(np.arange(start, start + length), num_samples - 1)
+            chunk = _run_segment(runner, kernel, states, keys[:, index])
+            states = jax.tree.map(lambda leaf, n=count: leaf[:, n - 1], chunk.states)
+            chunks.append(_fetch(chunk, count))
+            progress.update(count)
+    except KeyboardInterrupt:
+        if not chunks:
+            raise
+        drawn = sum(len(c.states.logdensity[0]) for c in chunks)
+        warnings.warn(
+            f"interrupted after {drawn} of {num_samples} draws; returning those",
+            InterruptedWarning,
+            stacklevel=2,
+        )
+    finally:
+        progress.close()
+    return _collect(chunks, num_samples)
+
+
+def choose_runner(
+    solver: str | Newton, window: int | None, num_samples: int
+) -> Parallel | Sequential:
+    """Return how chains are run for the arguments of :func:`sample`.
+
+    Raises
+    ------
+    ValueError
+        If ``solver`` or ``window`` is not one of the accepted values.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    if window is None:
+        window = CPU_WINDOW if on_cpu else ACCELERATOR_WINDOW
+    window = min(require_positive_int("window", window), num_samples)
+    if isinstance(solver, Newton):
+        return Parallel(solver, window)
+    if solver == "auto":
+        solver = "sequential" if on_cpu else "parallel"
+    if solver == "parallel":
+        return Parallel(Newton(Surrogate()), window)
+    if solver == "sequential":
+        return Sequential()
+    raise ValueError(
+        f'solver must be "auto", "parallel", "sequential" or a pmc.Newton method, got {solver!r}'
+    )
+
+
+def _segment_length(runner: Parallel | Sequential, num_samples: int) -> int:
+    least = runner.window if isinstance(runner, Parallel) else 1
+    segments = max(1, min(SEGMENTS, num_samples // max(least, 50)))
+    return -(-num_samples // segments)
+
+
+@partial(jax.jit, static_argnames=())
+def _run_segment(runner, kernel, states, keys) -> Chain:
+    """One compiled call: a segment of every chain."""
+
+    def run(chain: tuple) -> Chain:
+        return runner.run(kernel, *chain)
+
+    # A window of one chain fills a CPU; an accelerator takes all chains in one batch.
+    one_by_one = isinstance(runner, Parallel) and jax.default_backend() == "cpu"
+    return jax.lax.map(run, (states, keys)) if one_by_one else jax.vmap(run)((states, keys))
+
+
+def _fetch(chunk: Chain, count: int) -> Chain:
+    """Copy the first ``count`` draws of a segment to the host."""
+    host = jax.device_get(chunk)
+    return Chain(
+        jax.tree.map(lambda leaf: leaf[:, :count], host.states),
+        jax.tree.map(lambda leaf: leaf[:, :count], host.info),
+        host.stats,
+    )
+
+
+def _collect(chunks: list[Chain], num_samples: int) -> Samples:
+    states, info = jax.tree.map(
+        lambda *parts: np.concatenate(parts, axis=1), *[(c.states, c.info) for c in chunks]
+    )
+    parts = [c.stats for c in chunks]
+    stats = ChainStats(
+        converged=np.all([p.converged for p in parts], axis=0),
+        iterations=np.sum([p.iterations for p in parts], axis=0),
+        gradient_evaluations=np.sum([p.gradient_evaluations for p in parts], axis=0),
+        residual=np.max([p.residual for p in parts], axis=0),
+        fallback_steps=np.sum([p.fallback_steps for p in parts], axis=0),
+    )
+    warn_fallback(int(np.max(stats.fallback_steps)), num_samples, int(np.max(stats.iterations)))
+    final = jax.tree.map(lambda leaf: leaf[:, -1], states)
+    return Samples(states.position, info, stats, final, states.logdensity)
