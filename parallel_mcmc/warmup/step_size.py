@@ -1,0 +1,118 @@
+"""Step sizes with a wanted acceptance rate: dual averaging, and where to start it.
+
+References
+----------
+Hoffman and Gelman, The No-U-Turn Sampler, JMLR 15, 2014, algorithms 4 and 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+GAMMA = 0.05
+"""How weakly the step size is pulled to its centre."""
+T0 = 10
+"""How strongly the first updates are damped."""
+KAPPA = 0.75
+"""How fast the average forgets the first step sizes."""
+MAX_DOUBLINGS = 60
+
+
+class DualAveraging(NamedTuple):
+    """State of dual averaging: all fields are scalars."""
+
+    log_step_size: jax.Array
+    """Of the next transition."""
+    log_average: jax.Array
+    """Weighted mean of the log step sizes since the start: the result."""
+    error: jax.Array
+    """Weighted mean of target minus acceptance rate."""
+    count: jax.Array
+    """Updates since the start."""
+    centre: jax.Array
+    """Log step size towards which the iterates are pulled."""
+
+
+def init(step_size: jax.Array) -> DualAveraging:
+    """Return the state before the first update; the dtype is that of ``step_size``."""
+    log_step_size = jnp.log(step_size)
+    zero = jnp.zeros_like(log_step_size)
+    # Large steps save more work than small ones cost: prefer to start above.
+    centre = log_step_size + jnp.log(10).astype(zero.dtype)
+    return DualAveraging(log_step_size, zero, zero, jnp.zeros((), jnp.int32), centre)
+
+
+def update(
+    state: DualAveraging, acceptance_rate: jax.Array, target: jax.Array | float
+) -> DualAveraging:
+    """Return the state after a transition that accepted with ``acceptance_rate``."""
+    dtype = state.error.dtype
+    count = state.count + 1
+    m = count.astype(dtype)
+    weight = 1 / (m + T0)
+    error = (1 - weight) * state.error + weight * (target - acceptance_rate)
+    log_step_size = state.centre - jnp.sqrt(m) / GAMMA * error
+    decay = m**-KAPPA
+    log_average = decay * log_step_size + (1 - decay) * state.log_average
+    return DualAveraging(
+        log_step_size.astype(dtype),
+        log_average.astype(dtype),
+        error.astype(dtype),
+        count,
+        state.centre,
+    )
+
+
+def final(state: DualAveraging) -> jax.Array:
+    """Return the adapted step size; the current one before any update."""
+    return jnp.exp(jnp.where(state.count > 0, state.log_average, state.log_step_size))
+
+
+def find_reasonable_step_size(
+    acceptance_rate: Callable[[jax.Array], jax.Array],
+    initial_step_size: jax.Array,
+    target: jax.Array | float,
+) -> jax.Array:
+    """Double or halve a step size until the acceptance rate crosses the target.
+
+    Traceable. The search ends after a factor of ``2**60`` at the latest.
+
+    Parameters
+    ----------
+    acceptance_rate
+        Acceptance rate of one transition as a function of the step size. It should use the same
+        random numbers at every call; NaN counts as 0.
+    initial_step_size
+        Where to start, a positive scalar.
+    target
+        Acceptance rate to cross, between 0 and 1.
+
+    Returns
+    -------
+    jax.Array
+        The first step size on the other side of the target.
+
+    Examples
+    --------
+    >>> float(find_reasonable_step_size(lambda e: jnp.exp(-e), jnp.array(0.01), 0.8))
+    0.3199999928474426
+    """
+
+    def direction(step_size: jax.Array) -> jax.Array:
+        return jnp.where(acceptance_rate(step_size) > target, 1, -1)
+
+    def searching(carry: tuple) -> jax.Array:
+        _, now, first, doublings = carry
+        return (now == first) & (doublings < MAX_DOUBLINGS)
+
+    def move(carry: tuple) -> tuple:
+        step_size, _, first, doublings = carry
+        step_size = jnp.where(first > 0, 2 * step_size, step_size / 2)
+        return step_size, direction(step_size), first, doublings + 1
+
+    first = direction(initial_step_size)
+    return jax.lax.while_loop(searching, move, (initial_step_size, first, first, 0))[0]

@@ -1,0 +1,64 @@
+"""Streaming mean and covariance of positions, pooled over chains.
+
+References
+----------
+Chan, Golub and LeVeque, The American Statistician 37(3), 1983 (the update by a batch); Stan
+Reference Manual, HMC algorithm parameters (the regularisation).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+
+class Welford(NamedTuple):
+    """Moments of the positions seen so far."""
+
+    count: jax.Array
+    mean: jax.Array
+    """Shape ``(D,)``."""
+    scatter: jax.Array
+    """Sum of squares or of outer products around the mean: ``(D,)`` or ``(D, D)``."""
+
+
+def init(dim: int, dense: bool, dtype: DTypeLike) -> Welford:
+    """Return the moments of no positions; ``dense`` for the full covariance matrix."""
+    shape = (dim, dim) if dense else (dim,)
+    return Welford(jnp.zeros((), jnp.int32), jnp.zeros(dim, dtype), jnp.zeros(shape, dtype))
+
+
+def update(state: Welford, positions: jax.Array) -> Welford:
+    """Add a batch of positions, shape ``(num_chains, D)``."""
+    batch_mean = positions.mean(0)
+    centred = positions - batch_mean
+    shift = batch_mean - state.mean
+    count = state.count + len(positions)
+    fraction = len(positions) / count.astype(shift.dtype)
+    between = fraction * state.count.astype(shift.dtype)
+    if state.scatter.ndim == 1:
+        added = jnp.sum(centred**2, axis=0) + between * shift**2
+    else:
+        added = jnp.matmul(centred.T, centred, precision="highest")
+        added = added + between * jnp.outer(shift, shift)
+    return Welford(count, state.mean + fraction * shift, state.scatter + added)
+
+
+def covariance(state: Welford) -> jax.Array:
+    """Return the sample variances ``(D,)`` or covariance matrix ``(D, D)``; needs 2 positions."""
+    return state.scatter / (state.count - 1).astype(state.scatter.dtype)
+
+
+def regularised(state: Welford) -> jax.Array:
+    """Return Stan's estimate, ``n / (n + 5) S + 1e-3 * 5 / (n + 5) I``.
+
+    It is positive definite even if ``n < D``; without positions it is ``1e-3 I``.
+    """
+    n = state.count.astype(state.scatter.dtype)
+    dim = len(state.mean)
+    target = jnp.ones(dim, n.dtype) if state.scatter.ndim == 1 else jnp.eye(dim, dtype=n.dtype)
+    sample = jnp.where(state.count > 1, covariance(state), 0)
+    return n / (n + 5) * sample + 1e-3 * 5 / (n + 5) * target

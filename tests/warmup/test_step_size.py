@@ -1,0 +1,71 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from parallel_mcmc.warmup import find_reasonable_step_size
+from parallel_mcmc.warmup import step_size as dual_averaging
+
+
+def acceptance_rate(step_size):
+    """Falls with the step size, and is 0.8 at 0.5."""
+    return jnp.exp(jnp.log(0.8) * (step_size / 0.5) ** 2)
+
+
+def adapt(initial, target, num_steps, rate=acceptance_rate):
+    def body(_, state):
+        return dual_averaging.update(state, rate(jnp.exp(state.log_step_size)), target)
+
+    state = dual_averaging.init(jnp.asarray(initial))
+    return dual_averaging.final(jax.lax.fori_loop(0, num_steps, body, state))
+
+
+@pytest.mark.parametrize("initial", [0.01, 0.5, 20.0])
+def test_dual_averaging_converges_to_the_target(initial):
+    step_size = adapt(initial, 0.8, 2000)
+    # The pull to the centre leaves an error of gamma * |centre - log step size| / sqrt(2000).
+    assert abs(acceptance_rate(step_size) - 0.8) < 0.05 * np.log(400) / np.sqrt(2000)
+
+
+def test_updates_are_those_of_algorithm_5(x64):
+    rates = np.random.default_rng(0).uniform(size=20)
+    state = dual_averaging.init(jnp.asarray(0.3))
+    error, log_average = 0.0, 0.0
+    for m, rate in enumerate(rates, start=1):
+        state = dual_averaging.update(state, rate, 0.65)
+        error = (1 - 1 / (m + 10)) * error + (0.65 - rate) / (m + 10)
+        log_step_size = np.log(10 * 0.3) - np.sqrt(m) / 0.05 * error
+        log_average = m**-0.75 * log_step_size + (1 - m**-0.75) * log_average
+        np.testing.assert_allclose(state.log_step_size, log_step_size, rtol=1e-13)
+    np.testing.assert_allclose(dual_averaging.final(state), np.exp(log_average), rtol=1e-13)
+
+
+def test_final_before_any_update_is_the_initial_step_size():
+    np.testing.assert_allclose(dual_averaging.final(dual_averaging.init(jnp.asarray(0.3))), 0.3)
+
+
+def test_dtype_is_that_of_the_step_size(x64):
+    state = dual_averaging.init(jnp.asarray(0.3, jnp.float32))
+    state = dual_averaging.update(state, jnp.asarray(0.5, jnp.float64), 0.8)
+    assert {leaf.dtype for leaf in state} == {np.dtype("float32"), np.dtype("int32")}
+
+
+@pytest.mark.parametrize("initial", [1e-6, 0.4, 1e6])
+def test_reasonable_step_size_is_the_first_across_the_target(initial):
+    found = float(find_reasonable_step_size(acceptance_rate, jnp.asarray(initial), 0.8))
+    before = found / 2 if initial < 0.5 else found * 2
+    assert (acceptance_rate(found) > 0.8) != (acceptance_rate(before) > 0.8)
+    assert np.log2(found / initial) == pytest.approx(round(np.log2(found / initial)), abs=1e-4)
+
+
+def test_reasonable_step_size_counts_nan_as_rejection():
+    def rate(step_size):
+        return jnp.where(step_size > 0.1, jnp.nan, 1.0)
+
+    assert float(find_reasonable_step_size(rate, jnp.asarray(1.0), 0.8)) == 0.0625
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_search_ends_where_there_is_nothing_to_find(rate):
+    found = find_reasonable_step_size(lambda _: jnp.asarray(rate), jnp.asarray(1.0), 0.8)
+    assert float(found) == (2.0**60 if rate else 2.0**-60)
