@@ -1,0 +1,80 @@
+"""States of NumPyro's interface to the kernels, and the keys that go with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from numpyro.util import is_prng_key
+
+from parallel_mcmc._tree import STATIC, PyTree, pytree
+from parallel_mcmc.kernels import TransitionInfo
+from parallel_mcmc.kernels.gradient_kernel import Draw
+from parallel_mcmc.kernels.metric import Metric
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class AdaptState:
+    """What the warmup has tuned."""
+
+    step_size: jax.Array
+    inverse_mass_matrix: jax.Array
+    metric: Metric
+    """The inverse mass matrix in the form in which the kernels use it."""
+    num_steps: int = dataclasses.field(metadata=STATIC)
+    """Leapfrog steps of a transition; 1 for MALA."""
+
+
+class SamplerState(NamedTuple):
+    """State of a chain, named as NumPyro's ``HMCState``.
+
+    The states of several chains have the chain as leading axis of every leaf, but for
+    ``adapt_state``: all chains share it.
+    """
+
+    i: jax.Array
+    """Transitions made since the warmup."""
+    z: PyTree
+    """Unconstrained position."""
+    z_grad: PyTree
+    """Gradient of the potential energy."""
+    potential_energy: jax.Array
+    energy: jax.Array
+    """Potential and kinetic energy at the end of the last transition."""
+    num_steps: jax.Array
+    """Leapfrog steps of the last transition."""
+    accept_prob: jax.Array
+    """Acceptance probability of the last proposal."""
+    mean_accept_prob: jax.Array
+    diverging: jax.Array
+    """Whether the last proposal's energy error exceeded 1000, or was not a number."""
+    accept_margin: jax.Array
+    """Distance of the last accept decision from a tie, ``|log α - log u|``."""
+    adapt_state: AdaptState
+    rng_key: jax.Array
+
+
+def energy_of(logdensity: jax.Array, draw: Draw, info: TransitionInfo) -> jax.Array:
+    """Return potential and kinetic energy after a transition, as NumPyro records it.
+
+    The transition's own record is the proposal's energy. After a rejection it is the one before:
+    that of the old position and of the momentum drawn.
+    """
+    return jnp.where(info.is_accepted, info.energy, -logdensity + 0.5 * jnp.sum(draw.normal**2))
+
+
+def first_key(keys: jax.Array) -> jax.Array:
+    """Return the key of the first chain, or that of the only one."""
+    return keys if is_prng_key(keys) else keys[0]
+
+
+@partial(jax.jit, static_argnames="num")
+def split_keys(keys: jax.Array, num: int) -> jax.Array:
+    """Split one key, or the key of every chain, in ``num`` parts: the leading axis."""
+    if is_prng_key(keys):
+        return jax.random.split(keys, num)
+    return jax.vmap(partial(jax.random.split, num=num), out_axes=1)(keys)
