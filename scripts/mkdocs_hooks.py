@@ -1,0 +1,40 @@
+"""Hooks of the site: notebooks become pages, and mathematics becomes MathML.
+
+Both happen when the site is built, so it loads nothing from other hosts and needs no script.
+"""
+
+import html
+import pathlib
+import re
+
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File
+from nbconvert import MarkdownExporter
+
+ROOT = pathlib.Path(__file__).parents[1]
+FORMULA = re.compile(
+    r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
+)
+
+
+def on_files(files, config):
+    """Add ``notebooks/NAME.md``, with its figures, for every notebook."""
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        body, resources = MarkdownExporter().from_filename(
+            str(path), resources={"output_files_dir": path.stem}
+        )
+        body = body.replace("](../docs/", "](../")  # docs/ is the root of the site
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=body))
+        for name, content in resources["outputs"].items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
+    return files
+
+
+def on_page_content(content, page, config, files):
+    """Convert the formulas that pymdownx.arithmatex has marked."""
+
+    def mathml(match):
+        display = "block" if match["tag"] == "div" else "inline"
+        return convert(html.unescape(match["latex"]), display=display)
+
+    return FORMULA.sub(mathml, content)
