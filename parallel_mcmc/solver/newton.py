@@ -118,6 +118,8 @@ class Iteration(NamedTuple):
     guess: PyTree
     """The new iterate ``x_1 … x_W``."""
     memory: Memory
+    finite: jax.Array
+    """Whether each of the values is finite, shape ``(W,)``."""
     gap: jax.Array
     """``|f(x_{t-1}) - x_t|`` in units of the scale and beyond rounding, shape ``(W,)``; infinite
     where a value is not finite or a non-numeric part differs."""
@@ -210,7 +212,7 @@ def newton_iteration(
     contraction = _contraction((y - memory.value) / scale, move, norm, memory.known)
     margin = None if recurrence.margin is None else jax.vmap(recurrence.margin)(aux)
     residual = _next_residual(gap, contraction, margin)
-    return Iteration(values, aux, moved, remembered, gap, residual)
+    return Iteration(values, aux, moved, remembered, finite, gap, residual)
 
 
 def _contraction(change: jax.Array, move: jax.Array, norm: jax.Array, known: jax.Array) -> Any:

@@ -17,6 +17,8 @@ from parallel_mcmc.solver.solution import Solution
 class _Carry(NamedTuple):
     done: jax.Array
     """Number of states found, all of them in ``states``."""
+    blocked: jax.Array
+    """Whether the next state is known and is not finite: no iteration will mend it."""
     anchor: PyTree
     guess: PyTree
     memory: Memory
@@ -81,10 +83,13 @@ def solve_recurrence(
         met = (step.residual <= tolerance) | ~inside
         prefix = jnp.where(met.all(), window, jnp.argmin(met))
         # A value whose argument is exact is exact itself: one more than the edges that agree.
-        accepted = jnp.minimum(jnp.minimum(prefix + 1, window), total - start)
+        exact = jnp.minimum(jnp.minimum(prefix + 1, window), total - start)
+        sound = jnp.where(step.finite.all(), window, jnp.argmin(step.finite))
+        accepted = jnp.minimum(exact, sound)
         worst = jnp.max(jnp.where(jnp.arange(window) < prefix, step.residual, 0) * inside)
         history = carry.history.at[carry.iterations].set(jnp.max(jnp.where(inside, step.gap, 0)))
         progress = carry._replace(
+            blocked=accepted < exact,
             iterations=carry.iterations + 1,
             residual=jnp.maximum(carry.residual, worst),
             history=history,
@@ -120,6 +125,7 @@ def solve_recurrence(
     dim, dtype = _vector_type(recurrence, initial_state)
     start = _Carry(
         done=jnp.array(0),
+        blocked=jnp.array(False),
         anchor=initial_state,
         guess=predict(initial_state, 0),
         memory=method.initial_memory(window, dim, dtype),
@@ -129,9 +135,11 @@ def solve_recurrence(
         residual=jnp.zeros((), dtype),
         history=jnp.full(max_iterations, jnp.nan, dtype),
     )
-    end = jax.lax.while_loop(
-        lambda carry: (carry.done < total) & (carry.iterations < max_iterations), body, start
-    )
+
+    def unfinished(carry: _Carry) -> jax.Array:
+        return (carry.done < total) & (carry.iterations < max_iterations) & ~carry.blocked
+
+    end = jax.lax.while_loop(unfinished, body, start)
     states, aux = _finish(recurrence, initial_state, inputs, end.states, end.aux, end.done)
     per_iteration = window * method.jacobian.evaluations(dim)
     solution = Solution(

@@ -1,0 +1,74 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import parallel_mcmc as pmc
+from parallel_mcmc.solver.recurrence import plain_recurrence
+
+MATRIX = jnp.array([[0.5, 0.2, 0.0], [-0.1, 0.3, 0.4], [0.0, 0.1, -0.2]])
+
+
+def step(x, u):
+    return jnp.tanh(MATRIX @ x) + u
+
+
+STATES, INPUTS = jax.random.normal(jax.random.key(0), (2, 20, 3))
+JACOBIANS = jax.vmap(jax.jacfwd(step))(STATES, INPUTS)
+
+
+def linearise(model, iteration=0):
+    return model.linearise(plain_recurrence(step), STATES, INPUTS, jnp.array(iteration))
+
+
+@pytest.mark.parametrize(
+    ("model", "evaluations"),
+    [
+        (pmc.Zero(), 1),
+        (pmc.Identity(), 1),
+        (pmc.Diagonal(), 2),
+        (pmc.Diagonal(None), 4),
+        (pmc.Dense(), 4),
+        (pmc.Surrogate(lambda x, u, y: 0.5), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_model_returns_the_values(model, evaluations):
+    if isinstance(model, pmc.Surrogate):
+        model = pmc.Surrogate(lambda x, u, y: jnp.asarray(0.5))
+    np.testing.assert_allclose(
+        linearise(model).states, jax.vmap(step)(STATES, INPUTS), rtol=1e-5, atol=1e-6
+    )
+    assert model.evaluations(3) == evaluations
+
+
+def test_dense_is_the_jacobian():
+    np.testing.assert_allclose(linearise(pmc.Dense()).operator.matrix, JACOBIANS, atol=1e-6)
+
+
+def test_exact_diagonal():
+    expected = np.diagonal(JACOBIANS, axis1=1, axis2=2)
+    operator = linearise(pmc.Diagonal(None)).operator
+    np.testing.assert_allclose(operator.diagonal, expected, atol=1e-6)
+
+
+def test_probes_are_unbiased_and_redrawn():
+    model = pmc.Diagonal(2)
+    draws = jnp.stack([linearise(model, i).operator.diagonal for i in range(2)])
+    assert not np.allclose(*draws)
+    diagonal = jax.jit(lambda i: linearise(pmc.Diagonal(2000), i).operator.diagonal)(3)
+    expected = np.diagonal(JACOBIANS, axis1=1, axis2=2)
+    # A probe's standard deviation is at most the norm of the row's other entries, about 0.42.
+    np.testing.assert_allclose(diagonal, expected, atol=5 * 0.42 / np.sqrt(2000))
+
+
+@pytest.mark.parametrize("value", [0.5, jnp.full(3, 0.5), 0.5 * jnp.eye(3)], ids=jnp.ndim)
+def test_surrogates_of_every_shape(value):
+    operator = linearise(pmc.Surrogate(lambda x, u, y: jnp.asarray(value))).operator
+    np.testing.assert_allclose(operator.apply(STATES), 0.5 * STATES, rtol=1e-6)
+
+
+@pytest.mark.parametrize("probes", [0, -1, 1.5, "1"])
+def test_bad_probes(probes):
+    with pytest.raises(ValueError, match=r"probes must be None \(exact\) or a positive integer"):
+        pmc.Diagonal(probes)
