@@ -23,6 +23,7 @@ from parallel_mcmc.kernels.chain import Parallel
 TOLERANCE = 2.5e-7
 MODELS = {
     "Diagonal(1)": pmc.Diagonal(),
+    "Diagonal(1), no sweep": pmc.Diagonal(sweeps=0),
     "Diagonal(exact)": pmc.Diagonal(probes=None),
     "Surrogate": pmc.Surrogate(),
     "Dense": pmc.Dense(),
@@ -87,7 +88,7 @@ def main():
     )
     print(f"draws {options.draws}, one window, tolerance {TOLERANCE}, {options.keys} keys\n")
     print(
-        f"{'kernel':12} {'Jacobian model':16} {'accepted':>8} {'iterations':>16} {'median':>7} "
+        f"{'kernel':12} {'Jacobian model':22} {'accepted':>8} {'iterations':>16} {'median':>7} "
         f"{'target':>6} {'evaluations/draw':>16} {'difference':>10} {'fallback':>8}"
     )
     for name, (kernel, algorithm) in kernels.items():
@@ -113,7 +114,7 @@ def main():
             fallback = sum(int(s.fallback_steps) for s in solutions)
             target = TARGETS.get((name, label), "")
             print(
-                f"{name:12} {label:16} {accepted:8.2f} {counts!s:>16} {np.median(counts):7.0f} "
+                f"{name:12} {label:22} {accepted:8.2f} {counts!s:>16} {np.median(counts):7.0f} "
                 f"{target!s:>6} {evaluations:16.1f} {difference:10.1e} {fallback:8}"
             )
 

@@ -22,6 +22,8 @@ from parallel_mcmc.solver.operators import (
 )
 from parallel_mcmc.solver.recurrence import Recurrence
 
+Product = Callable[[jax.Array], jax.Array]
+
 
 class Linearisation(NamedTuple):
     """Steps evaluated at ``states`` and a model of their derivative."""
@@ -29,6 +31,9 @@ class Linearisation(NamedTuple):
     states: PyTree
     aux: PyTree
     operator: Operator
+    products: tuple[Product, ...] = ()
+    """Products with the Jacobian itself, ``(T, D) -> (T, D)``, one for each refinement of the
+    linear solve that the model asks for."""
 
 
 class JacobianModel(Protocol):
@@ -95,27 +100,34 @@ class Diagonal:
         redrawn every iteration; None for the exact diagonal, at D Jacobian-vector products.
     seed
         Seed of the probes.
+    sweeps
+        Refinements of every linear solve, at one Jacobian-vector product each: what the diagonal
+        leaves out of the Jacobian is applied to the correction found so far. They make the
+        iteration an inexact Newton method with the diagonal scan as its preconditioner.
 
     Raises
     ------
     ValueError
-        If ``probes`` is neither None nor a positive integer.
+        If ``probes`` is neither None nor a positive integer, or ``sweeps`` is negative.
     """
 
     exact: ClassVar[bool] = False
 
     probes: int | None = dataclasses.field(default=1, metadata=STATIC)
     seed: int = dataclasses.field(default=0, metadata=STATIC)
+    sweeps: int = dataclasses.field(default=1, metadata=STATIC)
 
     def __post_init__(self) -> None:
         if self.probes is not None and (not isinstance(self.probes, int) or self.probes < 1):
             raise ValueError(
                 f"probes must be None (exact) or a positive integer, got {self.probes!r}"
             )
+        if not isinstance(self.sweeps, int) or self.sweeps < 0:
+            raise ValueError(f"sweeps must be a non-negative integer, got {self.sweeps!r}")
 
     def evaluations(self, dim: int) -> int:
         """Return 1 and one for every Jacobian-vector product."""
-        return 1 + (dim if self.probes is None else self.probes)
+        return 1 + (dim if self.probes is None else self.probes) + self.sweeps
 
     def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
         """Evaluate the steps and their Jacobian-vector products in one batch."""
@@ -137,7 +149,7 @@ class Diagonal:
             key = jax.random.fold_in(jax.random.key(self.seed), iteration)
             v = jax.random.rademacher(key, (self.probes, *x.shape), x.dtype)
             diagonal = jnp.mean(v * jax.vmap(jvp)(v), axis=0)
-        return Linearisation(values, aux, DiagonalOperator(diagonal))
+        return Linearisation(values, aux, DiagonalOperator(diagonal), (jvp,) * self.sweeps)
 
 
 @pytree

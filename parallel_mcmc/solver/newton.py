@@ -103,9 +103,13 @@ def deer() -> Newton:
     return Newton(Dense())
 
 
-def quasi_deer(probes: int | None = 1) -> Newton:
-    """Return quasi-DEER (arXiv 2407.19115) with safeguards: ``Newton(Diagonal(probes))``."""
-    return Newton(Diagonal(probes))
+def quasi_deer(probes: int | None = 1, sweeps: int = 0) -> Newton:
+    """Return quasi-DEER (arXiv 2407.19115) with safeguards: ``Newton(Diagonal(probes))``.
+
+    The literature's method has no ``sweeps``; each one costs a Jacobian-vector product and saves
+    iterations.
+    """
+    return Newton(Diagonal(probes, sweeps=sweeps))
 
 
 class Iteration(NamedTuple):
@@ -158,7 +162,9 @@ def newton_iteration(
     arguments = jax.tree.map(
         lambda a, g: jnp.concatenate([jnp.asarray(a)[None], g[:-1]]), anchor, guess
     )
-    values, aux, operator = method.jacobian.linearise(recurrence, arguments, inputs, count)
+    values, aux, operator, products = method.jacobian.linearise(
+        recurrence, arguments, inputs, count
+    )
     x = jax.vmap(chart.coordinates)(guess)
     y = jax.vmap(chart.coordinates)(values)
     finite = _all_finite(values)
@@ -183,9 +189,10 @@ def newton_iteration(
             cap, norm, jnp.linalg.norm(miss, axis=-1), jnp.linalg.norm(move, axis=-1)
         )
         cap = jnp.where(memory.known & finite, learned, cap)
-    operator = operator.scaled(method.damping * jnp.minimum(1, cap / jnp.where(norm > 0, norm, 1)))
+    trust = method.damping * jnp.minimum(1, cap / jnp.where(norm > 0, norm, 1))
+    model, operator = operator, operator.scaled(trust)
 
-    def mend(correction: jax.Array) -> jax.Array:
+    def secant_part(correction: jax.Array) -> jax.Array:
         return rank_one.apply(correction / scale) * scale
 
     def argument(change: jax.Array) -> jax.Array:
@@ -197,9 +204,18 @@ def newton_iteration(
 
     defect = jnp.where(finite[:, None], y - x, 0)
     correction = argument(defect)
-    if not method.jacobian.exact:
-        correction = argument(defect + mend(correction))
-    z = y + operator.apply(correction) + mend(correction)
+    if products:
+        mended = jnp.zeros_like(y)
+        for product in products:
+            missing = trust[:, None] * (product(correction) - model.apply(correction))
+            mended = jnp.where(usable[:, None] & jnp.isfinite(missing), missing, 0)
+            correction = argument(defect + mended)
+    elif not method.jacobian.exact:
+        correction = argument(defect + secant_part(correction))
+        mended = secant_part(correction)
+    else:
+        mended = jnp.zeros_like(y)
+    z = y + operator.apply(correction) + mended
     z = jnp.where(jnp.isfinite(z).all(-1, keepdims=True), z, y)
     moved = select(finite, jax.vmap(chart.place)(values, z), guess)
     step = _delayed(jnp.where(finite[:, None], z, x) - x)

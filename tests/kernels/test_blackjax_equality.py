@@ -17,14 +17,14 @@ SPEC.loader.exec_module(german)
 
 
 @pytest.mark.parametrize(
-    ("name", "model"),
+    ("name", "model", "iterations"),
     [
-        ("mala", pmc.Diagonal()),
-        ("mala", pmc.Surrogate()),
-        ("hmc", pmc.Diagonal()),
+        ("mala", pmc.Diagonal(), 13),
+        ("mala", pmc.Surrogate(), 16),
+        ("hmc", pmc.Diagonal(), 8),
     ],
 )
-def test_german_credit(x64, name, model):
+def test_german_credit(x64, name, model, iterations):
     logdensity, dim = german.whitened_posterior()
     if name == "mala":
         kernel, algorithm = pmc.mala(logdensity, 0.3), blackjax.mala(logdensity, 0.3)
@@ -34,10 +34,11 @@ def test_german_credit(x64, name, model):
     start = jnp.zeros(dim)
     keys = jax.random.split(jax.random.key(0), 1024)
     positions, _ = jax.jit(german.sequential, static_argnums=0)(algorithm, start, keys)
-    runner = Parallel(pmc.Newton(model), 1024)
+    runner = Parallel(pmc.Newton(model), 1024, tolerance=german.TOLERANCE)
     solution, _ = jax.jit(runner.solve)(kernel, kernel.init(start), keys)
     assert solution.converged
     assert solution.fallback_steps == 0
+    assert solution.iterations <= iterations
     np.testing.assert_allclose(solution.states.position, positions, atol=1e-6)
 
 

@@ -26,8 +26,9 @@ def linearise(model, iteration=0):
     [
         (pmc.Zero(), 1),
         (pmc.Identity(), 1),
-        (pmc.Diagonal(), 2),
-        (pmc.Diagonal(None), 4),
+        (pmc.Diagonal(), 3),
+        (pmc.Diagonal(sweeps=0), 2),
+        (pmc.Diagonal(None, sweeps=2), 6),
         (pmc.Dense(), 4),
         (pmc.Surrogate(lambda x, u, y: 0.5), 1),
     ],
@@ -66,6 +67,26 @@ def test_probes_are_unbiased_and_redrawn():
 def test_surrogates_of_every_shape(value):
     operator = linearise(pmc.Surrogate(lambda x, u, y: jnp.asarray(value))).operator
     np.testing.assert_allclose(operator.apply(STATES), 0.5 * STATES, rtol=1e-6)
+
+
+def test_sweeps_approach_newtons_method(x64):
+    def linear(x, u):
+        return jnp.asarray(MATRIX, x.dtype) @ x + u
+
+    inputs = jax.random.normal(jax.random.key(1), (200, 3))
+    methods = [pmc.quasi_deer(None, sweeps=sweeps) for sweeps in (0, 1, 3)] + [pmc.deer()]
+    solutions = [pmc.solve(linear, jnp.zeros(3), inputs, method=m, scale=10.0) for m in methods]
+    states = jax.lax.scan(lambda x, u: (linear(x, u),) * 2, jnp.zeros(3), inputs)[1]
+    for solution in solutions:
+        np.testing.assert_allclose(solution.states, states, atol=1e-6)
+    counts = [int(solution.iterations) for solution in solutions]
+    assert counts[0] > counts[1] > counts[2] >= counts[3]
+
+
+@pytest.mark.parametrize("sweeps", [-1, 0.5, "1"])
+def test_bad_sweeps(sweeps):
+    with pytest.raises(ValueError, match="sweeps must be a non-negative integer"):
+        pmc.Diagonal(sweeps=sweeps)
 
 
 @pytest.mark.parametrize("probes", [0, -1, 1.5, "1"])
