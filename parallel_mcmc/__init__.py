@@ -9,15 +9,18 @@ from parallel_mcmc.solver import (
     FixedCap,
     Identity,
     LearnedCap,
+    LyapunovEstimate,
     Newton,
     Solution,
     Surrogate,
     Zero,
     deer,
     jacobi,
+    lyapunov_exponent,
     picard,
     quasi_deer,
     solve,
+    verify,
 )
 
 __version__ = "0.1.0"
@@ -29,6 +32,7 @@ __all__ = [
     "Identity",
     "InterruptedWarning",
     "LearnedCap",
+    "LyapunovEstimate",
     "Newton",
     "Samples",
     "SequentialFallbackWarning",
@@ -38,9 +42,11 @@ __all__ = [
     "deer",
     "hmc",
     "jacobi",
+    "lyapunov_exponent",
     "mala",
     "picard",
     "quasi_deer",
     "sample",
     "solve",
+    "verify",
 ]

@@ -19,9 +19,10 @@ from parallel_mcmc._errors import (
 )
 from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.solver.chart import is_real
+from parallel_mcmc.solver.implicit import differentiable
 from parallel_mcmc.solver.newton import Newton
 from parallel_mcmc.solver.recurrence import plain_recurrence
-from parallel_mcmc.solver.solution import Solution
+from parallel_mcmc.solver.solution import Problem, Solution
 from parallel_mcmc.solver.window import solve_recurrence
 
 LARGEST_DEFAULT_WINDOW = 4096
@@ -89,7 +90,9 @@ def solve(
     Returns
     -------
     Solution
-        The states and how they were found.
+        The states and how they were found. The states are differentiable in ``initial_state``,
+        ``inputs`` and data bound to ``step``, by the implicit function theorem: exactly, and not
+        through the iteration.
 
     Raises
     ------
@@ -156,9 +159,9 @@ def solve(
     recurrence = plain_recurrence(step)
     solution = _solve(
         recurrence,
-        method,
         initial_state,
         inputs,
+        method=method,
         tolerance=require_positive("tolerance", tolerance),
         scale=_scale_vector(scale, initial_state),
         initial_guess=initial_guess,
@@ -167,12 +170,78 @@ def solve(
     )
     if not any_traced(solution.fallback_steps):
         warn_fallback(int(solution.fallback_steps), total, int(solution.iterations))
-    return solution
+    return solution._replace(problem=Problem(recurrence, initial_state, inputs))
 
 
 @partial(jax.jit, static_argnames=("window", "max_iterations"))
-def _solve(recurrence, method, initial_state, inputs, **options) -> Solution:
-    return solve_recurrence(recurrence, method, initial_state, inputs, **options)[0]
+def _solve(recurrence, initial_state, inputs, *, window, max_iterations, **settings) -> Solution:
+    def run(recurrence, initial_state, inputs, settings):
+        return solve_recurrence(
+            recurrence,
+            initial_state=initial_state,
+            inputs=inputs,
+            window=window,
+            max_iterations=max_iterations,
+            **settings,
+        )[0]
+
+    return differentiable(run, recurrence, initial_state, inputs, settings)
+
+
+def verify(solution: Solution) -> jax.Array:
+    """Evaluate every edge of a solved chain anew.
+
+    Parameters
+    ----------
+    solution
+        A result of :func:`solve`.
+
+    Returns
+    -------
+    jax.Array
+        ``max |step(s_{t-1}, inputs_t) - s_t|`` over the floating-point components of the state, in
+        the state's own units, shape ``(T,)``; infinite where it is not finite or another
+        component differs.
+
+    Raises
+    ------
+    TypeError
+        If ``solution`` is no :class:`Solution`.
+    ValueError
+        If it does not come from :func:`solve`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, parallel_mcmc as pmc
+    >>> solution = pmc.solve(lambda x, u: 0.5 * x + u, jnp.zeros(2), jnp.ones((100, 2)))
+    >>> bool((pmc.verify(solution) < 1e-3).all())
+    True
+    """
+    if not isinstance(solution, Solution):
+        raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")
+    if solution.problem is None:
+        raise ValueError("solution must come from pmc.solve: this one does not hold its problem")
+    return _edges(solution.problem, solution.states)
+
+
+@jax.jit
+def _edges(problem: Problem, states: PyTree) -> jax.Array:
+    arguments = jax.tree.map(
+        lambda s, leaf: jnp.concatenate([s[None], leaf[:-1]]), problem.initial_state, states
+    )
+    recurrence = problem.recurrence
+    values, _ = jax.vmap(recurrence.step)(arguments, problem.inputs)
+
+    def edge(value: PyTree, state: PyTree) -> jax.Array:
+        chart = recurrence.chart
+        gap = jnp.max(jnp.abs(chart.coordinates(value) - chart.coordinates(state)))
+        rest = zip(
+            jax.tree.leaves(chart.rest(value)), jax.tree.leaves(chart.rest(state)), strict=True
+        )
+        same = jnp.array([jnp.isfinite(gap), *((a == b).all() for a, b in rest)]).all()
+        return jnp.where(same, gap, jnp.inf)
+
+    return jax.vmap(edge)(values, states)
 
 
 def _common_length(name: str, tree: PyTree) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -29,3 +29,13 @@ class Solution(NamedTuple):
     residual_history: jax.Array
     """Largest ``|f(x_{t-1}) - x_t|`` of the iterate in the window, in units of the scale, shape
     ``(max_iterations,)``: NaN after the last iteration, infinite while one is not finite."""
+    problem: Problem | None = None
+    """What was solved, for :func:`verify`; None in results that are not from ``solve``."""
+
+
+class Problem(NamedTuple):
+    """A recurrence with its start and its inputs."""
+
+    recurrence: Any
+    initial_state: PyTree
+    inputs: PyTree

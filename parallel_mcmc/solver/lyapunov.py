@@ -1,0 +1,143 @@
+"""The largest Lyapunov exponent of a recurrence along its trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from parallel_mcmc._errors import require_callable, require_finite, require_like
+from parallel_mcmc._tree import PyTree, any_traced
+from parallel_mcmc.solver.chart import is_real
+from parallel_mcmc.solver.recurrence import plain_recurrence
+from parallel_mcmc.solver.window import run_sequentially
+
+BATCHES = 20
+"""Batch means that the standard error is taken from."""
+
+
+class LyapunovEstimate(NamedTuple):
+    """The largest Lyapunov exponent, per step."""
+
+    exponent: jax.Array
+    """Mean growth of the logarithm of a small difference in one step. Negative where two
+    trajectories with the same inputs approach each other, so that parallel evaluation pays."""
+    standard_error: jax.Array
+    """Standard error of it, from the means of 20 batches of steps."""
+    growth: jax.Array
+    """Growth at every step, shape ``(T,)``: the exponent is its mean."""
+
+
+def lyapunov_exponent(
+    step: Callable[[PyTree, PyTree], PyTree],
+    initial_state: PyTree,
+    inputs: PyTree,
+    states: PyTree | None = None,
+) -> LyapunovEstimate:
+    """Estimate the largest Lyapunov exponent of ``s_t = step(s_{t-1}, inputs_t)``.
+
+    The products ``J_t … J_1`` of the Jacobians along the trajectory are formed by an associative
+    scan that keeps every product at norm 1 and its logarithm apart, so that nothing overflows and
+    no QR decomposition is needed. Needs ``T x D x D`` memory.
+
+    Parameters
+    ----------
+    step
+        The recurrence, ``step(state, input) -> state``.
+    initial_state
+        ``s_0``: a pytree with at least one floating-point leaf.
+    inputs
+        Pytree whose leaves have a common leading axis T, at least 20.
+    states
+        The trajectory ``s_1 … s_T``, such as ``solve(...).states``; computed by the plain loop if
+        not given.
+
+    Returns
+    -------
+    LyapunovEstimate
+        The exponent per step, its standard error, and the growth at every step.
+
+    Raises
+    ------
+    TypeError
+        If ``step`` is not callable.
+    ValueError
+        If there are fewer than 20 steps, or ``states`` is not T states, all finite.
+
+    References
+    ----------
+    Gonzalez, Kozachkov, Zoltowski, Clarkson, Linderman, arXiv 2508.16817, section 3.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, parallel_mcmc as pmc
+    >>> def logistic_map(x, _):
+    ...     return 4 * x * (1 - x)
+    >>> estimate = pmc.lyapunov_exponent(logistic_map, jnp.array(0.3), jnp.zeros(2000))
+    >>> bool(abs(estimate.exponent - jnp.log(2)) < 4 * estimate.standard_error + 0.01)
+    True
+    """
+    require_callable("step", step)
+    initial_state = jax.tree.map(jnp.asarray, initial_state)
+    inputs = jax.tree.map(jnp.asarray, inputs)
+    lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(inputs)}
+    if len(lengths) != 1 or min(lengths) < BATCHES:
+        raise ValueError(
+            f"inputs must have leaves with one common leading axis of at least {BATCHES}, got "
+            f"shapes {[leaf.shape for leaf in jax.tree.leaves(inputs)]}"
+        )
+    if not any(is_real(leaf) for leaf in jax.tree.leaves(initial_state)):
+        raise ValueError("initial_state must have a floating-point leaf, got none")
+    if states is not None:
+        total = lengths.pop()
+        chain = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((total, *leaf.shape), leaf.dtype), initial_state
+        )
+        states = jax.tree.map(jnp.asarray, states)
+        require_like("states", states, chain, f"{total} states")
+        if not any_traced(states):
+            require_finite("states", states)
+    return _estimate(plain_recurrence(step), initial_state, inputs, states)
+
+
+@jax.jit
+def _estimate(recurrence, initial_state, inputs, states) -> LyapunovEstimate:
+    if states is None:
+        states = run_sequentially(recurrence, initial_state, inputs)[0]
+    arguments = jax.tree.map(
+        lambda s, leaf: jnp.concatenate([s[None], leaf[:-1]]), initial_state, states
+    )
+
+    def jacobian(state, value):
+        x = recurrence.chart.coordinates(state)
+        return jax.jacfwd(lambda z: recurrence.lifted_step(z, state, value)[0])(x)
+
+    logs = log_products(jax.vmap(jacobian)(arguments, inputs))
+    growth = jnp.diff(logs, prepend=jnp.zeros_like(logs[:1]))
+    size = len(growth) // BATCHES
+    batches = growth[-size * BATCHES :].reshape(BATCHES, size).mean(axis=1)
+    error = jnp.std(batches, ddof=1) / jnp.sqrt(jnp.asarray(BATCHES, growth.dtype))
+    return LyapunovEstimate(jnp.mean(growth), error, growth)
+
+
+def log_products(matrices: jax.Array) -> jax.Array:
+    """Return the logarithms of the Frobenius norms of ``A_t … A_1``, shape ``(T,)``.
+
+    Parameters
+    ----------
+    matrices
+        Shape ``(T, D, D)``.
+    """
+
+    def unit(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+        norm = jnp.linalg.norm(matrix, axis=(-2, -1))
+        safe = jnp.where(norm > 0, norm, 1)
+        return matrix / safe[..., None, None], jnp.log(norm)
+
+    def compose(first: tuple, second: tuple) -> tuple:
+        matrix, log = unit(jnp.matmul(second[0], first[0], precision="highest"))
+        return matrix, log + first[1] + second[1]
+
+    return jax.lax.associative_scan(compose, unit(matrices))[1]
