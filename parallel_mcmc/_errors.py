@@ -85,14 +85,23 @@ def require_like(name: str, value: PyTree, example: PyTree, described_as: str) -
             )
 
 
-def warn_fallback(steps: int, total: int, iterations: int) -> None:
-    """Warn that the plain loop finished the last ``steps`` of ``total`` steps."""
+def warn_fallback(steps: int, total: int, iterations: int, exponent: float | None = None) -> None:
+    """Warn that the plain loop finished the last ``steps`` of ``total`` steps.
+
+    ``exponent`` is the largest Lyapunov exponent, where known: a positive one is the reason.
+    """
     if steps:
+        advice = (
+            f"The recurrence is chaotic, with a largest Lyapunov exponent of about {exponent:.2g} "
+            "a step: no parallel method pays"
+            if exponent is not None and exponent > 0
+            else "Try another method or metric, a smaller window or step size, or "
+            'solver="sequential"'
+        )
         warnings.warn(
             f"the parallel iteration did not converge: after {iterations} iterations the "
             f"sequential loop finished the last {steps} of {total} steps. The states are right, "
-            "but time was lost; try another method or metric, a smaller window or step size, or "
-            'solver="sequential"',
+            f"but time was lost. {advice}",
             SequentialFallbackWarning,
             stacklevel=3,
         )

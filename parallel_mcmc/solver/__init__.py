@@ -3,9 +3,10 @@
 from parallel_mcmc.solver.api import solve, verify
 from parallel_mcmc.solver.jacobian import Dense, Diagonal, Identity, Surrogate, Zero
 from parallel_mcmc.solver.lyapunov import LyapunovEstimate, lyapunov_exponent
-from parallel_mcmc.solver.newton import Newton, deer, jacobi, picard, quasi_deer
+from parallel_mcmc.solver.newton import Newton, deer, elk, jacobi, picard, quasi_deer, quasi_elk
 from parallel_mcmc.solver.safeguards import FixedCap, LearnedCap
 from parallel_mcmc.solver.solution import Solution
+from parallel_mcmc.solver.trust_region import LevenbergMarquardt
 
 __all__ = [
     "Dense",
@@ -13,16 +14,19 @@ __all__ = [
     "FixedCap",
     "Identity",
     "LearnedCap",
+    "LevenbergMarquardt",
     "LyapunovEstimate",
     "Newton",
     "Solution",
     "Surrogate",
     "Zero",
     "deer",
+    "elk",
     "jacobi",
     "lyapunov_exponent",
     "picard",
     "quasi_deer",
+    "quasi_elk",
     "solve",
     "verify",
 ]

@@ -20,6 +20,7 @@ from parallel_mcmc._errors import (
 from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.implicit import differentiable
+from parallel_mcmc.solver.lyapunov import BATCHES, estimate_exponent
 from parallel_mcmc.solver.newton import Newton
 from parallel_mcmc.solver.recurrence import plain_recurrence
 from parallel_mcmc.solver.solution import Problem, Solution
@@ -169,7 +170,12 @@ def solve(
         max_iterations=require_positive_int("max_iterations", max_iterations),
     )
     if not any_traced(solution.fallback_steps):
-        warn_fallback(int(solution.fallback_steps), total, int(solution.iterations))
+        exponent = None
+        if solution.fallback_steps > 0 and solution.growth > 0 and total >= BATCHES:
+            exponent = float(
+                estimate_exponent(recurrence, initial_state, inputs, solution.states).exponent
+            )
+        warn_fallback(int(solution.fallback_steps), total, int(solution.iterations), exponent)
     return solution._replace(problem=Problem(recurrence, initial_state, inputs))
 
 

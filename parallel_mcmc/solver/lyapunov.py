@@ -12,6 +12,7 @@ from parallel_mcmc._errors import require_callable, require_finite, require_like
 from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.recurrence import plain_recurrence
+from parallel_mcmc.solver.scans import log_products
 from parallel_mcmc.solver.window import run_sequentially
 
 BATCHES = 20
@@ -99,11 +100,12 @@ def lyapunov_exponent(
         require_like("states", states, chain, f"{total} states")
         if not any_traced(states):
             require_finite("states", states)
-    return _estimate(plain_recurrence(step), initial_state, inputs, states)
+    return estimate_exponent(plain_recurrence(step), initial_state, inputs, states)
 
 
 @jax.jit
-def _estimate(recurrence, initial_state, inputs, states) -> LyapunovEstimate:
+def estimate_exponent(recurrence, initial_state, inputs, states) -> LyapunovEstimate:
+    """Return the estimate for arguments that are known to be right."""
     if states is None:
         states = run_sequentially(recurrence, initial_state, inputs)[0]
     arguments = jax.tree.map(
@@ -120,24 +122,3 @@ def _estimate(recurrence, initial_state, inputs, states) -> LyapunovEstimate:
     batches = growth[-size * BATCHES :].reshape(BATCHES, size).mean(axis=1)
     error = jnp.std(batches, ddof=1) / jnp.sqrt(jnp.asarray(BATCHES, growth.dtype))
     return LyapunovEstimate(jnp.mean(growth), error, growth)
-
-
-def log_products(matrices: jax.Array) -> jax.Array:
-    """Return the logarithms of the Frobenius norms of ``A_t … A_1``, shape ``(T,)``.
-
-    Parameters
-    ----------
-    matrices
-        Shape ``(T, D, D)``.
-    """
-
-    def unit(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-        norm = jnp.linalg.norm(matrix, axis=(-2, -1))
-        safe = jnp.where(norm > 0, norm, 1)
-        return matrix / safe[..., None, None], jnp.log(norm)
-
-    def compose(first: tuple, second: tuple) -> tuple:
-        matrix, log = unit(jnp.matmul(second[0], first[0], precision="highest"))
-        return matrix, log + first[1] + second[1]
-
-    return jax.lax.associative_scan(compose, unit(matrices))[1]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from parallel_mcmc._tree import PyTree, pytree, select
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.jacobian import Dense, Diagonal, Identity, JacobianModel, Zero
+from parallel_mcmc.solver.operators import Operator
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.safeguards import (
     FixedCap,
@@ -20,6 +21,7 @@ from parallel_mcmc.solver.safeguards import (
     clip_length,
     secant,
 )
+from parallel_mcmc.solver.trust_region import LevenbergMarquardt, TrustRegion
 
 # Two evaluations of one step may differ by this many units in the last place: a batch sums in
 # another order than a single step.
@@ -48,6 +50,9 @@ class Newton:
     radius
         Longest correction that the linear model is trusted with: its root mean square over the
         coordinates, in units of the state's scale. None for no limit.
+    trust_region
+        How the linear recurrence is solved: a :class:`LevenbergMarquardt` penalty, or None
+        (default) for the exact solution.
 
     Raises
     ------
@@ -65,6 +70,7 @@ class Newton:
     max_norm: NormCap | float | None = LearnedCap()
     damping: float = 1.0
     radius: float | None = 0.75
+    trust_region: TrustRegion | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.max_norm, int | float):
@@ -112,6 +118,21 @@ def quasi_deer(probes: int | None = 1, sweeps: int = 0) -> Newton:
     return Newton(Diagonal(probes, sweeps=sweeps))
 
 
+def elk(weight: float = 1.0) -> Newton:
+    """Return ELK (arXiv 2407.19115): the full Jacobian inside a Levenberg-Marquardt trust region.
+
+    The trust region is the only safeguard. Unlike in the paper, a state is moved to the value of
+    its step and not left behind by the penalty, so that k iterations make k states exact.
+    """
+    return Newton(Dense(), max_norm=None, radius=None, trust_region=LevenbergMarquardt(weight))
+
+
+def quasi_elk(weight: float = 1.0, probes: int | None = 1) -> Newton:
+    """Return quasi-ELK (arXiv 2407.19115): :func:`elk` with the diagonal of the Jacobian."""
+    jacobian = Diagonal(probes, sweeps=0)
+    return Newton(jacobian, max_norm=None, radius=None, trust_region=LevenbergMarquardt(weight))
+
+
 class Iteration(NamedTuple):
     """The outcome of one Newton iteration over a window of W steps."""
 
@@ -122,6 +143,8 @@ class Iteration(NamedTuple):
     guess: PyTree
     """The new iterate ``x_1 … x_W``."""
     memory: Memory
+    model: Operator
+    """The model of the Jacobian before it is capped; zero where it is not finite."""
     finite: jax.Array
     """Whether each of the values is finite, shape ``(W,)``."""
     gap: jax.Array
@@ -197,7 +220,11 @@ def newton_iteration(
 
     def argument(change: jax.Array) -> jax.Array:
         """Return the correction of each argument, no longer than the model is trusted."""
-        correction = _delayed(operator.scan(change))
+        if method.trust_region is None:
+            correction = _delayed(operator.scan(change))
+        else:
+            moved = method.trust_region.solve(operator.rescaled(scale), change / scale)
+            correction = _delayed(moved * scale)
         if method.radius is None:
             return correction
         return clip_length(correction / scale, method.radius) * scale
@@ -228,7 +255,7 @@ def newton_iteration(
     contraction = _contraction((y - memory.value) / scale, move, norm, memory.known)
     margin = None if recurrence.margin is None else jax.vmap(recurrence.margin)(aux)
     residual = _next_residual(gap, contraction, margin)
-    return Iteration(values, aux, moved, remembered, finite, gap, residual)
+    return Iteration(values, aux, moved, remembered, model, finite, gap, residual)
 
 
 def _contraction(change: jax.Array, move: jax.Array, norm: jax.Array, known: jax.Array) -> Any:

@@ -1,8 +1,8 @@
 """The linear operators ``A_t`` that a Jacobian model may return, one family a class.
 
-An operator holds one matrix per time step and knows four things: apply it, bound its norm, scale
-it, and solve the affine recurrence it drives. The Newton loop needs nothing else, so that a
-diagonal model never touches a ``D x D`` array.
+An operator holds one matrix per time step and knows how to apply it, bound its norm, scale it, and
+solve the affine recurrence it drives, exactly or inside a trust region. The Newton loop needs
+nothing else, so that a diagonal model never touches a ``D x D`` array.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc.solver.scans import dense_scan, diagonal_scan
+from parallel_mcmc.solver.kalman import dense_smoother, diagonal_smoother
+from parallel_mcmc.solver.scans import dense_scan, diagonal_scan, log_products
 
 
 class Operator(Protocol):
@@ -36,6 +37,14 @@ class Operator(Protocol):
 
     def scan(self, b: jax.Array) -> jax.Array:
         """Solve ``z_t = A_t z_{t-1} + b_t`` with ``z_0 = 0``, shape ``(T, D)``."""
+        ...
+
+    def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
+        """Solve it in the least squares sense, with ``weight |z|²`` added: see ``kalman``."""
+        ...
+
+    def growth(self) -> jax.Array:
+        """Return the mean growth of ``log |A_t … A_1|`` in one step, scalar."""
         ...
 
 
@@ -64,6 +73,14 @@ class ZeroOperator(NamedTuple):
         """Return ``b``."""
         return b
 
+    def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
+        """Return ``b`` shortened by the factor ``1 + weight``."""
+        return b / (1 + weight)
+
+    def growth(self) -> jax.Array:
+        """Return minus infinity."""
+        return jnp.array(-jnp.inf)
+
 
 class DiagonalOperator(NamedTuple):
     """Diagonal matrices ``(T, D)``, or ``(T, 1)`` for multiples of the identity."""
@@ -90,6 +107,14 @@ class DiagonalOperator(NamedTuple):
     def scan(self, b: jax.Array) -> jax.Array:
         """Run the elementwise scan."""
         return diagonal_scan(self.diagonal, b)
+
+    def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
+        """Run the elementwise Kalman smoother."""
+        return diagonal_smoother(self.diagonal, b, weight)
+
+    def growth(self) -> jax.Array:
+        """Return the growth of the fastest growing coordinate."""
+        return jnp.max(jnp.mean(jnp.log(jnp.abs(self.diagonal)), axis=0))
 
 
 class DenseOperator(NamedTuple):
@@ -126,6 +151,14 @@ class DenseOperator(NamedTuple):
     def scan(self, b: jax.Array) -> jax.Array:
         """Run the dense scan: ``D³`` operations a step."""
         return dense_scan(self.matrix, b)
+
+    def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
+        """Run the Kalman smoother: a few products and one inverse of ``D x D`` a step."""
+        return dense_smoother(self.matrix, b, weight)
+
+    def growth(self) -> jax.Array:
+        """Return the growth of the whole product."""
+        return log_products(self.matrix)[-1] / len(self.matrix)
 
 
 def _normalised(matrix: jax.Array) -> jax.Array:

@@ -60,3 +60,24 @@ def dense_scan(a: jax.Array, b: jax.Array) -> jax.Array:
         return a12, jnp.einsum("tij,tj->ti", a2, b1, precision="highest") + b2
 
     return jax.lax.associative_scan(compose, (a, b))[1]
+
+
+def log_products(matrices: jax.Array) -> jax.Array:
+    """Return the logarithms of the Frobenius norms of ``A_t … A_1``, shape ``(T,)``.
+
+    Parameters
+    ----------
+    matrices
+        Shape ``(T, D, D)``.
+    """
+
+    def unit(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+        norm = jnp.linalg.norm(matrix, axis=(-2, -1))
+        safe = jnp.where(norm > 0, norm, 1)
+        return matrix / safe[..., None, None], jnp.log(norm)
+
+    def compose(first: tuple, second: tuple) -> tuple:
+        matrix, log = unit(jnp.matmul(second[0], first[0], precision="highest"))
+        return matrix, log + first[1] + second[1]
+
+    return jax.lax.associative_scan(compose, unit(matrices))[1]

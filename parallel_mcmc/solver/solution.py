@@ -29,6 +29,10 @@ class Solution(NamedTuple):
     residual_history: jax.Array
     """Largest ``|f(x_{t-1}) - x_t|`` of the iterate in the window, in units of the scale, shape
     ``(max_iterations,)``: NaN after the last iteration, infinite while one is not finite."""
+    growth: jax.Array
+    """Mean growth of the logarithm of an error in one step, along the iterate after ten iterations;
+    NaN if there were fewer. Scalar float. Where it is positive the iteration may have stopped
+    early; :func:`lyapunov_exponent` gives the exponent of the chain itself."""
     problem: Problem | None = None
     """What was solved, for :func:`verify`; None in results that are not from ``solve``."""
 

@@ -13,6 +13,9 @@ from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.safeguards import Memory
 from parallel_mcmc.solver.solution import Solution
 
+# The iteration that estimates whether the recurrence is chaotic.
+PROBATION = 10
+
 
 class _Carry(NamedTuple):
     done: jax.Array
@@ -27,6 +30,8 @@ class _Carry(NamedTuple):
     iterations: jax.Array
     residual: jax.Array
     history: jax.Array
+    growth: jax.Array
+    """Growth of errors along the iterate at the end of the probation, NaN before."""
 
 
 def solve_recurrence(
@@ -93,6 +98,11 @@ def solve_recurrence(
             iterations=carry.iterations + 1,
             residual=jnp.maximum(carry.residual, worst),
             history=history,
+            growth=jax.lax.cond(
+                carry.iterations + 1 == PROBATION,
+                lambda: step.model.growth().astype(dtype),
+                lambda: carry.growth,
+            ),
         )
         return slide(progress, step, accepted) if sliding else stay(progress, step, accepted)
 
@@ -134,10 +144,16 @@ def solve_recurrence(
         iterations=jnp.array(0),
         residual=jnp.zeros((), dtype),
         history=jnp.full(max_iterations, jnp.nan, dtype),
+        growth=jnp.full((), jnp.nan, dtype),
     )
 
     def unfinished(carry: _Carry) -> jax.Array:
-        return (carry.done < total) & (carry.iterations < max_iterations) & ~carry.blocked
+        # Chaos spreads errors faster than iterations mend them. A chain that is slow for another
+        # reason keeps its budget.
+        too_slow = carry.done * max_iterations < total * carry.iterations
+        chaotic = (carry.growth > 0) & too_slow
+        within = (carry.done < total) & (carry.iterations < max_iterations)
+        return within & ~carry.blocked & ~chaotic
 
     end = jax.lax.while_loop(unfinished, body, start)
     states, aux = _finish(recurrence, initial_state, inputs, end.states, end.aux, end.done)
@@ -150,6 +166,7 @@ def solve_recurrence(
         residual=end.residual,
         fallback_steps=total - end.done,
         residual_history=end.history,
+        growth=end.growth,
     )
     return solution, jax.tree.map(lambda leaf: leaf[:total], aux)
 

@@ -46,6 +46,8 @@ METHODS = {
     "quasi_deer(1)": pmc.quasi_deer(1),
     "quasi_deer(None)": pmc.quasi_deer(None),
     "deer": pmc.deer(),
+    "elk": pmc.elk(0.3),
+    "quasi_elk": pmc.quasi_elk(0.3),
     "surrogate": pmc.Newton(pmc.Surrogate(lambda s, u, t: jnp.full(4, 0.3, t["x"].dtype))),
 }
 
