@@ -1,0 +1,179 @@
+"""Newton iterations of every method on recurrences from easy to hard, all states in one window.
+
+    python benchmarks/solver.py [--keys 3] [--longest 1024] [--cases banana] [--methods default]
+
+In float64 and in coordinates whitened by the metric named. A count is the number of iterations
+until the solver certifies every state to the tolerance; the difference from the sequential chain
+is printed beside it. One that ends in the loop is shown as ``>`` the iterations spent and the
+states that were left. Counts do not depend on the machine.
+"""
+
+import argparse
+import platform
+import time
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from german_credit import whitened_posterior
+
+import parallel_mcmc as pmc
+from parallel_mcmc.data import load_eight_schools
+from parallel_mcmc.kernels.chain import Parallel, Sequential
+
+TOLERANCE = 2.5e-5
+BUDGET = 200
+METHODS = {
+    "default": pmc.Newton(),
+    "jacobi": pmc.jacobi(),
+    "picard": pmc.picard(),
+    "quasi_deer": pmc.quasi_deer(),
+    "diagonal+sweep": pmc.Newton(pmc.Diagonal()),
+    "quasi_elk(0.1)": pmc.quasi_elk(0.1),
+    "elk(0.1)": pmc.elk(0.1),
+}
+
+
+def eight_schools():
+    """Return the non-centred posterior of (mu, log tau, theta) without constants."""
+    data = load_eight_schools()
+    y, sigma = jnp.asarray(data.y, float), jnp.asarray(data.sigma, float)
+
+    def logdensity(q):
+        mu, log_tau, theta = q[0], q[1], q[2:]
+        tau = jnp.exp(log_tau)
+        likelihood = -0.5 * jnp.sum(((y - mu - tau * theta) / sigma) ** 2)
+        prior = -0.5 * (mu / 5) ** 2 - jnp.log1p((tau / 5) ** 2) - 0.5 * jnp.sum(theta**2)
+        return likelihood + prior + log_tau
+
+    return logdensity
+
+
+def banana(x):
+    """The banana of arXiv 2508.18413: x1 ~ N(0, 10²), x2 | x1 ~ N(0.03 (x1² - 100), 1)."""
+    return -0.5 * (x[0] / 10) ** 2 - 0.5 * (x[1] - 0.03 * (x[0] ** 2 - 100)) ** 2
+
+
+def mixture(x):
+    """Four unit Gaussians at (±2, ±2), as in arXiv 2508.18413."""
+    means = jnp.array([[-2.0, -2.0], [-2.0, 2.0], [2.0, -2.0], [2.0, 2.0]])
+    return jax.scipy.special.logsumexp(-0.5 * jnp.sum((x - means) ** 2, axis=1))
+
+
+def two_wells(x, noise):
+    """One Euler-Maruyama step of the diffusion of arXiv 2508.16817, section 6."""
+    means, variances = jnp.array([[-1.4, 0], [1.6, 0]]), jnp.array([[0.45, 0.45], [0.54, 0.45]])
+
+    def logdensity(x):
+        logs = -0.5 * jnp.sum((x - means) ** 2 / variances + jnp.log(variances), axis=1)
+        return jax.scipy.special.logsumexp(logs + jnp.log(jnp.array([0.49, 0.51])))
+
+    return x + 0.01 * jax.grad(logdensity)(x) + jnp.sqrt(0.02) * noise
+
+
+def chain(kernel, spread):
+    """Return the problem of a kernel whose chains start at ``spread`` times normal numbers."""
+
+    def run(method, seed, length):
+        start_key, key = jax.random.split(jax.random.key(seed))
+        start = jnp.asarray(spread) * jax.random.normal(start_key, jnp.shape(spread))
+        state, keys = kernel.init(start), jax.random.split(key, length)
+        runner = Parallel(method, length, TOLERANCE, BUDGET)
+        solution, _ = jax.jit(runner.solve)(kernel, state, keys)
+        whitened = solution.states.position
+        exact = jax.jit(Sequential().run)(kernel, state, keys).states.position
+        expected = jax.vmap(kernel.metric.whiten)(exact)
+        return solution, float(jnp.abs(whitened - expected).max())
+
+    return run
+
+
+def diffusion(method, seed, length):
+    noise = jax.random.normal(jax.random.key(seed), (length, 2))
+    solution = pmc.solve(
+        two_wells,
+        jnp.zeros(2),
+        noise,
+        method=method,
+        window=length,
+        scale=1.0,
+        tolerance=TOLERANCE,
+        max_iterations=BUDGET,
+    )
+    expected = jax.lax.scan(lambda x, u: (two_wells(x, u),) * 2, jnp.zeros(2), noise)[1]
+    return solution, float(jnp.abs(solution.states - expected).max())
+
+
+def cases():
+    """Return, for every case, its problem and the lengths of its rows with their targets."""
+    metric = jnp.array([20.0, 1.2, *[0.9] * 8])
+    schools = partial(pmc.hmc, eight_schools(), inverse_mass_matrix=metric)
+    credit, dim = whitened_posterior()
+    return {
+        "eight schools, HMC 8 x 0.25": (
+            chain(schools(step_size=0.25, num_integration_steps=8), jnp.sqrt(metric)),
+            {1024: 20, 8192: 22},
+        ),
+        "eight schools, HMC 4 x 0.4": (
+            chain(schools(step_size=0.4, num_integration_steps=4), jnp.sqrt(metric)),
+            {1024: 22, 8192: 28},
+        ),
+        "banana, HMC 8 x 0.5": (
+            chain(pmc.hmc(banana, 0.5, jnp.ones(2), 8), jnp.array([10.0, 1.0])),
+            {1024: 16, 8192: 24, 100_000: 45},
+        ),
+        "German credit, HMC 5 x 0.3": (
+            chain(pmc.hmc(credit, 0.3, jnp.ones(dim), 5), jnp.ones(dim)),
+            {1024: 5, 65_536: 8},
+        ),
+        "German credit, MALA 0.3": (chain(pmc.mala(credit, 0.3), jnp.ones(dim)), {4096: 10}),
+        "mixture, MALA 0.5": (chain(pmc.mala(mixture, 0.5), jnp.ones(2)), {10_000: 60}),
+        "two wells, diffusion": (diffusion, {10_000: 20}),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--keys", type=int, default=3, help="chains, each with its own key")
+    parser.add_argument("--longest", type=int, default=10_000, help="leave out longer chains")
+    parser.add_argument("--cases", default="", help="only cases whose name holds this")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    options = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    print(
+        f"jax {jax.__version__}, Python {platform.python_version()}, {platform.machine()}, "
+        f"{jax.default_backend()}; one window, tolerance {TOLERANCE}, {options.keys} keys\n"
+    )
+    print(
+        f"{'case':28} {'T':>6} {'target':>6} {'method':15} {'iterations':24} {'median':>6} "
+        f"{'difference':>10} {'seconds':>7}"
+    )
+    for name, (run, targets) in cases().items():
+        if options.cases not in name:
+            continue
+        for length, target in targets.items():
+            if length > options.longest:
+                continue
+            for label in options.methods:
+                start = time.perf_counter()
+                results = [run(METHODS[label], seed, length) for seed in range(options.keys)]
+                counts = [
+                    f">{s.iterations} ({s.fallback_steps} left)"
+                    if s.fallback_steps
+                    else str(s.iterations)
+                    for s, _ in results
+                ]
+                median = np.median(
+                    [np.inf if s.fallback_steps else s.iterations for s, _ in results]
+                )
+                print(
+                    f"{name:28} {length:6} {target:6} {label:15} {', '.join(counts):24} "
+                    f"{median:6.0f} {max(error for _, error in results):10.1e} "
+                    f"{time.perf_counter() - start:7.0f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
