@@ -1,3 +1,5 @@
+import json
+import pathlib
 import re
 import runpy
 import subprocess
@@ -14,6 +16,7 @@ from parallel_mcmc.cli import COMMANDS, comparison, main
 from parallel_mcmc.kernels.chain import ChainStats
 from parallel_mcmc.kernels.metropolis import TransitionInfo
 
+REFERENCE = pathlib.Path(__file__).parent / "data"
 FILES = ["posterior.nc", "trace.png", "convergence.png"]
 TINY = ["demo", "--model=eight-schools", "--method=surrogate"]
 TINY += ["--samples=8", "--warmup=10", "--chains=2"]
@@ -153,7 +156,7 @@ def test_quiet_prints_the_names_of_the_files(capsys, tmp_path, one_method):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["german-credit", "eight-schools"])
-def test_demo_at_its_defaults_converges(capsys, tmp_path, model):
+def test_demo_at_its_defaults_agrees_with_nuts(capsys, tmp_path, model):
     assert main(["demo", f"--model={model}", f"--output={tmp_path}"]) == 0
     output = capsys.readouterr().out
     assert 1 <= float(row(output, "largest R-hat")) < 1.01
@@ -162,6 +165,16 @@ def test_demo_at_its_defaults_converges(capsys, tmp_path, model):
     assert "not converged" not in output
     data = az.from_netcdf(tmp_path / "posterior.nc")
     assert not data["sample_stats"]["diverging"].any()
+    reference = json.loads((REFERENCE / f"{model.replace('-', '_')}_nuts.json").read_text())
+    assert set(data["posterior"].data_vars) == set(reference["variables"])
+    for name, nuts in reference["variables"].items():
+        summary = az.summary(data, var_names=[name], round_to="none").astype(float)
+        assert (summary["r_hat"] < 1.01).all(), name
+        # The standard errors of both runs are those of their autocorrelated draws.
+        error = np.hypot(summary["mcse_mean"], np.ravel(nuts["mcse_mean"]))
+        distance = np.abs(summary["mean"] - np.ravel(nuts["mean"])) / error
+        assert len(distance) == np.size(nuts["mean"])
+        assert (distance < 4).all(), (name, distance)
 
 
 @pytest.mark.parametrize(
