@@ -128,8 +128,43 @@ def sample(
     keys = key[None] if num_chains == 1 else jax.random.split(key, num_chains)
     keys = jax.vmap(lambda k: jax.random.split(k, num_samples))(keys)
 
+    return run_chains(runner, kernel, states, keys, progress_bar=progress_bar)
+
+
+def run_chains(
+    runner: Parallel | Sequential,
+    kernel: Kernel,
+    states: PyTree,
+    keys: jax.Array,
+    *,
+    progress_bar: bool = True,
+    progress_rate: int | None = None,
+) -> Samples:
+    """Draw the chains that follow ``states``, with a given key for every draw.
+
+    Parameters
+    ----------
+    runner
+        How to run them, from :func:`choose_runner`.
+    kernel
+        A transition kernel.
+    states
+        States of the kernel, leaves ``(num_chains, ...)``.
+    keys
+        Of every draw, shape ``(num_chains, num_samples)``.
+    progress_bar
+        Whether to show one.
+    progress_rate
+        Draws between two moves of the bar, at least the window; by default 5 % of all.
+
+    Returns
+    -------
+    Samples
+        As :func:`sample`, which tells of the warnings as well.
+    """
+    num_samples = keys.shape[1]
     chunks: list[Chain] = []
-    length = _segment_length(runner, num_samples)
+    length = _segment_length(runner, num_samples, progress_rate)
     progress = tqdm(total=num_samples, disable=not progress_bar, unit="draw", desc="sample")
     try:
         for start in range(0, num_samples, length):
@@ -181,8 +216,12 @@ def choose_runner(
     )
 
 
-def _segment_length(runner: Parallel | Sequential, num_samples: int) -> int:
+def _segment_length(
+    runner: Parallel | Sequential, num_samples: int, progress_rate: int | None
+) -> int:
     least = runner.window if isinstance(runner, Parallel) else 1
+    if progress_rate is not None:
+        return min(max(least, progress_rate), num_samples)
     segments = max(1, min(SEGMENTS, num_samples // max(least, 50)))
     return -(-num_samples // segments)
 
