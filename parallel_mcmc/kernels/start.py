@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from parallel_mcmc._errors import require_finite
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.kernels.base import Kernel
 
 
@@ -27,7 +27,7 @@ def initial_states(kernel: Kernel, initial_position: PyTree, num_chains: int) ->
     ------
     ValueError
         If a leaf has another leading axis or a non-finite number, or if the log density or its
-        gradient is not finite; the message names the chains.
+        gradient is not finite; the message names the chains. Traced numbers are not looked at.
     """
     positions = jax.tree.map(jnp.asarray, initial_position)
     if num_chains == 1:
@@ -40,6 +40,8 @@ def initial_states(kernel: Kernel, initial_position: PyTree, num_chains: int) ->
         )
     require_finite("initial_position", positions)
     states = _init(kernel, positions)
+    if any_traced(states):
+        return states
     finite = np.all(
         [np.isfinite(leaf).reshape(num_chains, -1).all(1) for leaf in jax.tree.leaves(states)],
         axis=0,
