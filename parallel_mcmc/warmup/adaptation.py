@@ -25,6 +25,17 @@ SEGMENTS = 20
 """How often the progress bar moves."""
 
 
+class WarmupDraws(NamedTuple):
+    """What the chains drew while the kernel was tuned."""
+
+    position: PyTree
+    """Leaves ``(num_chains, num_steps, ...)``."""
+    logdensity: jax.Array
+    """Shape ``(num_chains, num_steps)``."""
+    info: PyTree
+    """Information about every transition, leaves ``(num_chains, num_steps)``."""
+
+
 @dataclasses.dataclass(frozen=True)
 class WarmupResult:
     """A tuned kernel, where its chains stand, and how it was found."""
@@ -41,6 +52,8 @@ class WarmupResult:
     """Mean acceptance rate of the chains at every step, shape ``(num_steps,)``."""
     step_sizes: jax.Array
     """Step size of every step, shape ``(num_steps,)``."""
+    draws: WarmupDraws | None = None
+    """The draws of the warmup, if they were to be kept."""
 
     @property
     def position(self) -> PyTree:
@@ -66,6 +79,10 @@ class Adaptation(NamedTuple):
     """Of every step so far, shape ``(num_steps,)``."""
     step_sizes: jax.Array
     """Of every step so far, shape ``(num_steps,)``."""
+    structure: jax.Array | None
+    """Which entries of a dense metric are adapted, boolean ``(D, D)``; None for all."""
+    draws: WarmupDraws | None
+    """Of every step so far, leaves ``(num_steps, num_chains, ...)``; None if not kept."""
 
 
 def window_adaptation(
@@ -77,8 +94,12 @@ def window_adaptation(
     num_chains: int = 1,
     target_acceptance_rate: float = 0.8,
     dense: bool = True,
+    structure: jax.Array | None = None,
     adapt_step_size: bool = True,
     adapt_mass_matrix: bool = True,
+    find_step_size: bool = True,
+    regularise: bool = True,
+    keep_draws: bool = False,
     progress_bar: bool = False,
 ) -> WarmupResult:
     """Tune the step size and the metric of a kernel, by Stan's schedule.
@@ -104,8 +125,17 @@ def window_adaptation(
         Between 0 and 1.
     dense
         Whether the metric is a full covariance matrix, or the variances alone.
+    structure
+        Which entries of a dense metric may differ from 0: a boolean matrix ``(D, D)``, true in
+        blocks on the diagonal and in the order of the flattened position; by default all.
     adapt_step_size, adapt_mass_matrix
         Whether to adapt the step size and the metric, or to keep those of ``kernel``.
+    find_step_size
+        Whether every stage begins with a search for a step size that is about right.
+    regularise
+        Whether to shrink the estimated metric, as Stan does.
+    keep_draws
+        Whether to return the draws of the warmup as well.
     progress_bar
         Whether to show one.
 
@@ -153,7 +183,16 @@ def window_adaptation(
     if not adapt_mass_matrix:
         schedule = jax.tree.map(np.zeros_like, schedule)
     keys = jax.random.split(key, num_steps)
-    adaptation = start(kernel, states, num_steps, dense, adapt_step_size, adapt_mass_matrix)
+    adaptation = start(
+        kernel,
+        states,
+        keys,
+        _checked_structure(structure, dense, example),
+        dense=dense,
+        adapt_step_size=adapt_step_size,
+        adapt_mass_matrix=adapt_mass_matrix,
+        keep_draws=keep_draws,
+    )
     # The loop is then the same program whatever the kind of the given metric.
     kernel = dataclasses.replace(kernel, step_size=adaptation.step_size, metric=adaptation.metric)
     # Without a bar there is nothing to stop for.
@@ -163,7 +202,16 @@ def window_adaptation(
     with tqdm(total=num_steps, disable=not progress_bar, unit="step", desc="warmup") as progress:
         for first, stop in zip(stops[:-1], stops[1:], strict=True):
             adaptation = advance(
-                kernel, example, adaptation, keys, schedule, target_acceptance_rate, first, stop
+                kernel,
+                example,
+                adaptation,
+                keys,
+                schedule,
+                target_acceptance_rate,
+                first,
+                stop,
+                find_step_size=find_step_size,
+                regularise=regularise,
             )
             jax.block_until_ready(adaptation)
             progress.update(int(stop - first))
@@ -175,19 +223,24 @@ def window_adaptation(
         inverse_mass_matrix=adaptation.metric.inverse_mass_matrix(),
         acceptance_rate=adaptation.acceptance_rate,
         step_sizes=adaptation.step_sizes,
+        draws=jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), adaptation.draws),
     )
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4, 5))
+@partial(jax.jit, static_argnames=("dense", "adapt_step_size", "adapt_mass_matrix", "keep_draws"))
 def start(
     kernel: Any,
     states: PyTree,
-    num_steps: int,
+    keys: jax.Array,
+    structure: jax.Array | None,
+    *,
     dense: bool,
     adapt_step_size: bool,
     adapt_mass_matrix: bool,
+    keep_draws: bool,
 ) -> Adaptation:
     """Return what the loop carries before the first step."""
+    num_steps = len(keys)
     example = jax.tree.map(lambda leaf: leaf[0], states.position)
     # Checks that the kernel's own metric fits.
     kernel.bind(example)
@@ -198,6 +251,19 @@ def start(
         _converted(kernel.metric, dim, dense, dtype) if adapt_mass_matrix else kernel.metric
     )
     bound = _bind(kernel, step_size, first_metric, example)
+    draws = None
+    if keep_draws:
+
+        def one_step(states: PyTree, keys: jax.Array) -> WarmupDraws:
+            flat = jax.vmap(bound.enter)(states)
+            flat, info = jax.vmap(bound.recurrence.step)(flat, jax.vmap(bound.draw)(keys))
+            return _recorded(bound, flat, info)
+
+        chain_keys = jax.random.split(keys[0], len(states.logdensity))
+        draws = jax.tree.map(
+            lambda leaf: jnp.zeros((num_steps, *leaf.shape), leaf.dtype),
+            jax.eval_shape(one_step, states, chain_keys),
+        )
     return Adaptation(
         states=jax.vmap(bound.enter)(states),
         step_size=step_size,
@@ -206,10 +272,12 @@ def start(
         moments=welford.init(dim, dense, dtype) if adapt_mass_matrix else None,
         acceptance_rate=jnp.zeros(num_steps, dtype),
         step_sizes=jnp.zeros(num_steps, dtype),
+        structure=structure,
+        draws=draws,
     )
 
 
-@jax.jit
+@partial(jax.jit, static_argnames=("find_step_size", "regularise"))
 def advance(
     kernel: Any,
     example: PyTree,
@@ -219,6 +287,9 @@ def advance(
     target: float,
     first: int,
     stop: int,
+    *,
+    find_step_size: bool = True,
+    regularise: bool = True,
 ) -> Adaptation:
     """Make the steps from ``first`` to before ``stop``, all chains side by side.
 
@@ -240,6 +311,8 @@ def advance(
         The wanted acceptance rate.
     first, stop
         The steps to make.
+    find_step_size, regularise
+        As in :func:`window_adaptation`.
     """
     # A stage begins with the metric and the step size that the last one leads to.
     begins = jnp.roll(schedule.is_window_end, 1).at[0].set(True)
@@ -249,7 +322,9 @@ def advance(
         draws = jax.vmap(kernel.bind(example).draw)(chain_keys)
         now = jax.lax.cond(
             begins[t],
-            lambda now: _begin_stage(kernel, example, now, draws, target),
+            lambda now: _begin_stage(
+                kernel, example, now, draws, target, find_step_size, regularise
+            ),
             lambda now: now,
             now,
         )
@@ -268,12 +343,18 @@ def finish(kernel: Any, example: PyTree, adaptation: Adaptation) -> tuple[jax.Ar
 
 
 def _begin_stage(
-    kernel: Any, example: PyTree, now: Adaptation, draws: PyTree, target: float
+    kernel: Any,
+    example: PyTree,
+    now: Adaptation,
+    draws: PyTree,
+    target: float,
+    find_step_size: bool,
+    regularise: bool,
 ) -> Adaptation:
     """Renew the metric by the positions gathered, and look for a step size that goes with it."""
     if now.moments is not None:
         public = jax.vmap(_bind(kernel, now.step_size, now.metric, example).leave)(now.states)
-        renewed = _renewed(now.metric, now.moments)
+        renewed = _renewed(now.metric, now.moments, now.structure, regularise)
         bound = _bind(kernel, now.step_size, renewed, example)
         now = now._replace(
             states=jax.vmap(bound.enter)(public),
@@ -286,9 +367,9 @@ def _begin_stage(
             bound = _bind(kernel, step_size, now.metric, example)
             return _mean_rate(jax.vmap(bound.recurrence.step)(now.states, draws)[1])
 
-        step_size = dual_averaging.find_reasonable_step_size(
-            acceptance_rate, dual_averaging.final(now.averaging), target
-        )
+        step_size = dual_averaging.final(now.averaging)
+        if find_step_size:
+            step_size = dual_averaging.find_reasonable_step_size(acceptance_rate, step_size, target)
         now = now._replace(step_size=step_size, averaging=dual_averaging.init(step_size))
     return now
 
@@ -311,6 +392,11 @@ def _transition(
         acceptance_rate=now.acceptance_rate.at[t].set(rate),
         step_sizes=now.step_sizes.at[t].set(now.step_size),
     )
+    if now.draws is not None:
+        recorded = _recorded(bound, states, info)
+        now = now._replace(
+            draws=jax.tree.map(lambda all, one: all.at[t].set(one), now.draws, recorded)
+        )
     if now.averaging is not None:
         averaging = dual_averaging.update(now.averaging, rate, target)
         now = now._replace(averaging=averaging, step_size=jnp.exp(averaging.log_step_size))
@@ -323,6 +409,11 @@ def _transition(
         moments = jax.lax.cond(is_slow, gather, lambda moments: moments, now.moments)
         now = now._replace(moments=moments)
     return now
+
+
+def _recorded(bound: BoundKernel, states: PyTree, info: PyTree) -> WarmupDraws:
+    public = jax.vmap(bound.leave)(states)
+    return WarmupDraws(public.position, public.logdensity, info)
 
 
 def _bind(kernel: Any, step_size: jax.Array, metric: Metric, example: PyTree) -> BoundKernel:
@@ -343,13 +434,29 @@ def _converted(given: Metric, dim: int, dense: bool, dtype: Any) -> Metric:
     return metric(jnp.diag(diagonal) if dense else diagonal)
 
 
-def _renewed(old: Metric, moments: welford.Welford) -> Metric:
+def _renewed(
+    old: Metric, moments: welford.Welford, structure: jax.Array | None, regularise: bool
+) -> Metric:
     """Return the metric of the gathered positions, or the old one if they give none."""
-    new = metric(welford.regularised(moments))
+    estimate = welford.regularised(moments) if regularise else welford.covariance(moments)
+    new = metric(estimate if structure is None else jnp.where(structure, estimate, 0))
     usable = moments.count > 1
     for leaf in jax.tree.leaves(new):
         usable = usable & jnp.isfinite(leaf).all()
     return jax.tree.map(lambda a, b: jnp.where(usable, a, b), new, old)
+
+
+def _checked_structure(structure: Any, dense: bool, example: PyTree) -> jax.Array | None:
+    if structure is None:
+        return None
+    structure = np.asarray(structure)
+    dim = ravel_pytree(example)[0].size
+    if not dense or structure.dtype != bool or structure.shape != (dim, dim):
+        raise ValueError(
+            f"structure must be a boolean matrix of shape {(dim, dim)}, for a dense metric, got "
+            f"dtype {structure.dtype} and shape {structure.shape} with dense={dense}"
+        )
+    return jnp.asarray(structure)
 
 
 def _require_tunable(kernel: Any) -> None:

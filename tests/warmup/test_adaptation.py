@@ -152,7 +152,9 @@ def test_one_chain_and_a_pytree_position():
 def test_starts_from_the_kernels_own_metric(given, dense, expected):
     kernel = pmc.mala(normal, 0.3, None if given is None else jnp.array(given))
     states = jax.vmap(kernel.init)(jnp.zeros((1, 2)))
-    begun = adaptation.start(kernel, states, 40, dense, True, True)
+    keys = jax.random.split(jax.random.key(0), 40)
+    options = {"adapt_step_size": True, "adapt_mass_matrix": True, "keep_draws": False}
+    begun = adaptation.start(kernel, states, keys, None, dense=dense, **options)
     np.testing.assert_allclose(begun.metric.inverse_mass_matrix(), expected, rtol=1e-6)
 
 
@@ -217,18 +219,12 @@ def test_second_call_does_not_compile_again():
     assert len(traces) == first
 
 
-def test_core_can_be_traced():
-    schedule = build_schedule(40)
-
+def test_can_be_traced():
     @jax.jit
     @jax.vmap
     def warm_up(key, positions):
-        states = jax.vmap(KERNEL.init)(positions)
-        begun = adaptation.start(KERNEL, states, 40, True, True, True)
-        keys = jax.random.split(key, 40)
-        done = adaptation.advance(KERNEL, positions[0], begun, keys, schedule, 0.8, 0, 40)
-        step_size, _ = adaptation.finish(KERNEL, positions[0], done)
-        return step_size, done.metric.inverse_mass_matrix()
+        warmup = window_adaptation(key, KERNEL, positions, 40, num_chains=3)
+        return warmup.step_size, warmup.inverse_mass_matrix
 
     step_size, matrix = warm_up(jax.random.split(jax.random.key(0), 2), jnp.zeros((2, 3, 4)))
     assert step_size.shape == (2,) and matrix.shape == (2, 4, 4)
@@ -272,3 +268,42 @@ def test_rejects(change, error, message):
     }
     with pytest.raises(error, match=message):
         window_adaptation(**(arguments | change))
+
+
+def test_kept_draws_are_those_of_the_chains():
+    warmup = window_adaptation(*ARGUMENTS, num_chains=2, keep_draws=True)
+    draws = warmup.draws
+    assert draws.position.shape == (2, 40, 3)
+    np.testing.assert_allclose(draws.logdensity, jax.vmap(jax.vmap(normal))(draws.position), 1e-4)
+    np.testing.assert_allclose(draws.info.acceptance_rate.mean(0), warmup.acceptance_rate, 1e-6)
+    moved = (np.diff(draws.position, axis=1) != 0).any(-1)
+    np.testing.assert_array_equal(moved, draws.info.is_accepted[:, 1:])
+    np.testing.assert_allclose(draws.position[:, -1], warmup.state.position, rtol=1e-4, atol=1e-6)
+    plain = window_adaptation(*ARGUMENTS, num_chains=2)
+    assert plain.draws is None
+    np.testing.assert_allclose(plain.step_size, warmup.step_size, rtol=1e-5)
+
+
+def test_structure_of_the_metric():
+    structure = np.eye(3, dtype=bool)
+    structure[0, 2] = structure[2, 0] = True
+    warmup = window_adaptation(*ARGUMENTS, num_chains=2, structure=structure)
+    matrix = np.asarray(warmup.inverse_mass_matrix)
+    np.testing.assert_array_equal(matrix != 0, structure)
+
+
+@pytest.mark.parametrize("structure, dense", [(np.ones((2, 2), bool), True), (np.eye(3), True)])
+def test_wrong_structure(structure, dense):
+    with pytest.raises(ValueError, match="structure must be a boolean matrix of shape .3, 3."):
+        window_adaptation(*ARGUMENTS, num_chains=2, structure=structure, dense=dense)
+
+
+def test_without_regularisation_and_search():
+    """The metric is then the covariance of the window's draws, whose count is 30 * 2."""
+    arguments = {"num_chains": 2, "keep_draws": True, "dense": False, "find_step_size": False}
+    warmup = window_adaptation(*ARGUMENTS, **arguments, regularise=False)
+    slow = build_schedule(40).is_slow
+    draws = np.asarray(warmup.draws.position)[:, slow].reshape(-1, 3)
+    np.testing.assert_allclose(warmup.inverse_mass_matrix, draws.var(0, ddof=1), rtol=1e-4)
+    # Without a search the first step is that of the kernel.
+    np.testing.assert_allclose(warmup.step_sizes[0], 0.3, rtol=1e-6)
