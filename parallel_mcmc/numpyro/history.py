@@ -1,118 +1,158 @@
-"""What NumPyro's ``MCMC`` collects, from the draws of :func:`parallel_mcmc.sample`."""
+"""What NumPyro's ``MCMC`` collects, from the draws of the driver."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
+from numpyro.util import is_prng_key
 
 from parallel_mcmc import kernels
 from parallel_mcmc._tree import PyTree
-from parallel_mcmc.numpyro.state import energy_of
-from parallel_mcmc.sampling import Samples
+from parallel_mcmc.kernels.gradient_kernel import GradientKernel
+from parallel_mcmc.numpyro.state import AdaptState, SamplerState, energy_of, transition_key
 
 BATCH = 64
 """Draws whose sites are computed together: it bounds the memory."""
 
-EXTRA_FIELDS = (
+STATE_FIELDS = (
     "accept_margin",
     "accept_prob",
-    "adapt_state.step_size",
     "diverging",
     "energy",
+    "i",
     "mean_accept_prob",
     "num_steps",
     "potential_energy",
 )
-"""Names that :meth:`History.fields` knows, besides ``"z.site"``."""
+"""Fields of a state that have one number a draw."""
+ADAPT_FIELDS = (
+    "adapt_state.inverse_mass_matrix",
+    "adapt_state.mass_matrix_sqrt",
+    "adapt_state.step_size",
+)
+GRADIENT_FIELD = "z_grad"
 
 
 class History:
-    """The draws of a run, with NumPyro's names.
+    """The draws of a run, or of a warmup, with NumPyro's names.
 
     Parameters
     ----------
-    samples
-        The draws.
+    draws
+        ``position``, ``logdensity`` and ``info`` of every draw, leaves
+        ``(num_chains, num_draws, ...)``: samples or the draws of a warmup.
     kernel
-        The kernel that made them.
-    key
-        The key given to :func:`parallel_mcmc.sample`.
-    num_samples
-        The number of draws asked for; an interrupted run has less.
+        A kernel that made them; only what it draws matters.
+    keys
+        Of every draw, shape ``(num_chains, num_draws)`` at least; an interrupted run has more.
+    before
+        The states before the first draw, of several chains.
+    step_sizes
+        Of every draw, shape ``(num_chains, num_draws)``; by default that of ``before``.
     """
 
     def __init__(
         self,
-        samples: Samples,
-        kernel: kernels.HMC | kernels.MALA,
-        key: jax.Array,
-        num_samples: int,
+        draws: Any,
+        kernel: GradientKernel,
+        keys: jax.Array,
+        before: SamplerState,
+        step_sizes: np.ndarray | None = None,
     ) -> None:
-        self._samples = samples
+        self._draws = draws
         self._kernel = kernel
-        num_chains, self._count = samples.logdensity.shape
-        self._keys = _draw_keys(key, num_chains, num_samples)[:, : self._count]
+        self._count = draws.logdensity.shape[1]
+        self._keys = keys[:, : self._count]
+        self._before = before
+        self._step_sizes = step_sizes
 
     def kept(self, thinning: int) -> slice:
         """Return which draws to keep; as in NumPyro the last one is always among them."""
         return slice(self._count % thinning + thinning - 1, self._count, thinning)
 
-    def sites(self, kept: slice, constrain: Partial, removed: tuple[str, ...]) -> PyTree:
+    def sites(self, kept: slice, constrain: Partial, removed: tuple[str, ...] = ()) -> PyTree:
         """Return the values of the sites but for ``removed``."""
-        return _sites(constrain, _take(self._samples.position, kept), removed)
+        return _sites(constrain, _take(self._draws.position, kept), removed)
 
-    def fields(self, kept: slice, names: Sequence[str]) -> dict[str, PyTree]:
-        """Return the named fields."""
-        info = self._samples.info
-        rates = info.acceptance_rate
-        draws = np.arange(1, self._count + 1, dtype=rates.dtype)
+    def fields(
+        self, kept: slice, names: Sequence[str], logdensity: Partial | None = None
+    ) -> dict[str, PyTree]:
+        """Return the named fields; ``logdensity`` is for those with gradients."""
+        info, before = self._draws.info, self._before
+        rates = np.asarray(info.acceptance_rate)
+        first = np.asarray(before.i)[:, None]
+        i = first + np.arange(1, self._count + 1)
+        total = first * np.asarray(before.mean_accept_prob)[:, None] + np.cumsum(rates, axis=1)
         values: dict[str, Any] = {
             "accept_margin": info.accept_margin,
             "accept_prob": rates,
-            "adapt_state.step_size": np.broadcast_to(self._kernel.step_size, rates.shape),
             "diverging": info.is_divergent,
-            "mean_accept_prob": np.cumsum(rates, axis=1) / draws,
+            "i": i,
+            "mean_accept_prob": (total / i).astype(rates.dtype),
             "num_steps": info.num_integration_steps,
-            "potential_energy": -self._samples.logdensity,
+            "potential_energy": -self._draws.logdensity,
         }
-        if isinstance(self._samples.position, dict):
-            values |= {f"z.{name}": value for name, value in self._samples.position.items()}
-        fields = {name: _take(values[name], kept) for name in names if name != "energy"}
-        return fields | ({"energy": self._energy(kept)} if "energy" in names else {})
+        if isinstance(self._draws.position, dict):
+            values |= {f"z.{name}": value for name, value in self._draws.position.items()}
+        return {name: self._field(name, kept, values, logdensity) for name in names}
 
-    def last(self) -> dict[str, PyTree]:
-        """Return the fields of the last state, ``adapt_state`` and ``rng_key`` excepted."""
-        names = [field for field in EXTRA_FIELDS if "." not in field]
+    def last(self, logdensity_grad: PyTree) -> dict[str, PyTree]:
+        """Return the fields of the last states, ``adapt_state`` and ``rng_key`` excepted."""
         last = slice(self._count - 1, self._count)
-        state = self._samples.final_state
-        potential_grad = jax.tree.map(np.negative, state.logdensity_grad)
-        return {name: value[:, 0] for name, value in self.fields(last, names).items()} | {
-            "i": jnp.full(len(state.logdensity), self._count),
-            "z": jax.tree.map(jnp.asarray, state.position),
-            "z_grad": jax.tree.map(jnp.asarray, potential_grad),
-        }
+        fields = {name: value[:, 0] for name, value in self.fields(last, STATE_FIELDS).items()}
+        position = jax.tree.map(lambda leaf: jnp.asarray(leaf[:, -1]), self._draws.position)
+        gradient = jax.tree.map(lambda leaf: -jnp.asarray(leaf), logdensity_grad)
+        return fields | {"z": position, "z_grad": gradient}
 
-    def _energy(self, kept: slice) -> jax.Array:
-        samples = self._samples
-        draws = _take((samples.position, samples.logdensity, samples.info), kept)
-        return _energies(self._kernel, *draws, self._keys[:, kept])
+    def _field(
+        self, name: str, kept: slice, values: dict[str, Any], logdensity: Partial | None
+    ) -> PyTree:
+        draws = self._draws
+        if name == "energy":
+            taken = _take((draws.position, draws.logdensity, draws.info), kept)
+            return _energies(self._kernel, *taken, self._keys[:, kept])
+        if name == GRADIENT_FIELD:
+            return _potential_gradients(logdensity, _take(draws.position, kept))
+        if name == "adapt_state.step_size" and self._step_sizes is not None:
+            return _take(self._step_sizes, kept)
+        if name in ADAPT_FIELDS:
+            num_kept = len(range(*kept.indices(self._count)))
+            return jax.tree.map(
+                lambda leaf: jnp.repeat(jnp.asarray(leaf)[:, None], num_kept, axis=1),
+                attrgetter(name)(self._before),
+            )
+        return _take(values[name], kept)
+
+
+def with_chain_axis(state: SamplerState) -> SamplerState:
+    """Return the state of one chain, or of several, as that of several."""
+    if not is_prng_key(state.rng_key):
+        return state
+    return jax.tree.map(lambda leaf: leaf[None], state)
+
+
+def differ(tuned: AdaptState) -> bool:
+    """Whether the chains have step sizes or metrics of their own."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tuned)]
+    return any((leaf != leaf[:1]).any() for leaf in leaves)
+
+
+@partial(jax.jit, static_argnames="num_samples")
+def transition_keys(state: SamplerState, num_samples: int) -> jax.Array:
+    """Return the keys of the next transitions of several chains."""
+    steps = state.i[:, None] + jnp.arange(num_samples)
+    return jax.vmap(jax.vmap(transition_key, (None, 0)))(state.rng_key, steps)
 
 
 def _take(tree: PyTree, kept: slice) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[:, kept]), tree)
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def _draw_keys(key: jax.Array, num_chains: int, num_samples: int) -> jax.Array:
-    """Return the keys with which :func:`parallel_mcmc.sample` makes its draws."""
-    keys = key[None] if num_chains == 1 else jax.random.split(key, num_chains)
-    return jax.vmap(partial(jax.random.split, num=num_samples))(keys)
 
 
 @partial(jax.jit, static_argnums=2)
@@ -125,8 +165,13 @@ def _sites(constrain: Partial, positions: PyTree, removed: tuple[str, ...]) -> P
 
 
 @jax.jit
+def _potential_gradients(logdensity: Partial, positions: PyTree) -> PyTree:
+    return _map_draws(jax.grad(lambda position: -logdensity(position)), positions)
+
+
+@jax.jit
 def _energies(
-    kernel: kernels.HMC | kernels.MALA,
+    kernel: GradientKernel,
     positions: PyTree,
     logdensity: jax.Array,
     info: kernels.TransitionInfo,

@@ -2,54 +2,83 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from numpyro.infer import init_to_uniform
 
 from parallel_mcmc import kernels
 from parallel_mcmc._errors import require_positive, require_positive_int
+from parallel_mcmc.kernels.gradient_kernel import GradientKernel
 from parallel_mcmc.numpyro.sampler import Sampler
 from parallel_mcmc.numpyro.state import AdaptState
+from parallel_mcmc.numpyro.trajectory import TrajectoryHMC
+
+NUM_STEPS = 5
+"""Leapfrog steps if neither their number nor the length of a trajectory is given."""
 
 
 class HMC(Sampler):
-    """Hamiltonian Monte Carlo with a fixed number of leapfrog steps, for NumPyro models.
+    """Hamiltonian Monte Carlo with an endpoint Metropolis test, for NumPyro models.
+
+    The arguments are those of ``numpyro.infer.HMC``, in its order. Three defaults differ: the mass
+    matrix is dense, the search for a step size is on, and a transition has 5 leapfrog steps (in
+    NumPyro a trajectory of length 2π, which on a standard normal leads back to its start).
 
     Parameters
     ----------
     model
-        A NumPyro model with continuous latent sites.
+        A NumPyro model with continuous latent sites; discrete ones that can be enumerated are
+        summed out, for which NumPyro needs funsor.
     potential_fn
         A potential energy in place of a model; needs ``init_params`` when it is run.
+    kinetic_fn
+        Must be None: the kinetic energy is that of a normal momentum.
     step_size
         Leapfrog step size, where the warmup starts; in units of the metric.
     inverse_mass_matrix
-        Where the warmup starts, ``(D,)`` or ``(D, D)`` in the order of the flattened sites (by
-        name); by default the identity.
+        Where the warmup starts: an array, ``(D,)`` or ``(D, D)`` in the order of the flattened
+        sites (by name), or a dictionary from tuples of names of sites to the parts of such an
+        array; by default the identity.
     adapt_step_size, adapt_mass_matrix
         Whether the warmup tunes them.
     dense_mass
-        Whether the mass matrix is dense. True by default, other than in NumPyro: coordinates in
-        which the posterior is close to a unit Gaussian are what makes the parallel solution fast.
+        Whether the mass matrix is dense; or a list of tuples of names of sites, each a dense block
+        of the mass matrix, which is diagonal elsewhere. Coordinates in which the posterior is
+        close to a standard normal are what makes the parallel solution fast.
     target_accept_prob
         Acceptance probability to which the step size is tuned.
     num_steps
         Leapfrog steps of a transition.
     trajectory_length
-        If given, ``max(1, ceil(trajectory_length / step_size))`` leapfrog steps after the warmup,
-        with the tuned step size; the warmup uses ``num_steps``.
+        Step size times leapfrog steps. Without ``num_steps``, their number is
+        ``max(1, ceil(trajectory_length / step_size))`` and the step size shrinks to fit; with
+        both, the step size is ``trajectory_length / num_steps`` and is not tuned.
     init_strategy
         NumPyro's strategy for initial positions.
+    find_heuristic_step_size
+        Whether every window of the warmup begins with a search for a step size.
+    forward_mode_differentiation
+        Whether to differentiate in forward mode, for models with loops that need it.
+    regularize_mass_matrix
+        Whether the warmup shrinks its estimate of the mass matrix.
 
     Raises
     ------
     TypeError
         If ``model``, ``potential_fn`` or ``init_strategy`` is not callable.
     ValueError
-        If not exactly one of ``model`` and ``potential_fn`` is given, a number is not positive, or
-        a mass matrix is structured by sites.
+        If not exactly one of ``model`` and ``potential_fn`` is given, or an argument has a wrong
+        value; the message names it. What names sites is checked when the model is run.
+
+    Warns
+    -----
+    UserWarning
+        If the step size cannot be tuned because both ``num_steps`` and ``trajectory_length`` are
+        given.
 
     Examples
     --------
@@ -66,17 +95,38 @@ class HMC(Sampler):
         self,
         model: Callable | None = None,
         potential_fn: Callable | None = None,
-        *,
+        kinetic_fn: Callable | None = None,
         step_size: float = 1.0,
         inverse_mass_matrix: Any = None,
         adapt_step_size: bool = True,
         adapt_mass_matrix: bool = True,
-        dense_mass: bool = True,
+        dense_mass: bool | list[tuple[str, ...]] = True,
         target_accept_prob: float = 0.8,
-        num_steps: int = 5,
+        num_steps: int | None = None,
         trajectory_length: float | None = None,
         init_strategy: Callable = init_to_uniform,
+        find_heuristic_step_size: bool = True,
+        forward_mode_differentiation: bool = False,
+        regularize_mass_matrix: bool = True,
     ) -> None:
+        if kinetic_fn is not None:
+            raise ValueError(
+                "kinetic_fn must be None, the kinetic energy of a normal momentum: others are "
+                "left to numpyro.infer.HMC"
+            )
+        if num_steps is not None:
+            num_steps = require_positive_int("num_steps", num_steps)
+        if trajectory_length is not None:
+            require_positive("trajectory_length", trajectory_length)
+            if num_steps is not None:
+                if adapt_step_size:
+                    warnings.warn(
+                        "step_size is trajectory_length / num_steps and is not adapted, since "
+                        "both are given",
+                        UserWarning,
+                        stacklevel=2,
+                    )
+                adapt_step_size, step_size = False, trajectory_length / num_steps
         super().__init__(
             model,
             potential_fn,
@@ -87,21 +137,25 @@ class HMC(Sampler):
             dense_mass=dense_mass,
             target_accept_prob=target_accept_prob,
             init_strategy=init_strategy,
+            find_heuristic_step_size=find_heuristic_step_size,
+            forward_mode_differentiation=forward_mode_differentiation,
+            regularize_mass_matrix=regularize_mass_matrix,
         )
-        self._num_steps = require_positive_int("num_steps", num_steps)
-        if trajectory_length is not None:
-            require_positive("trajectory_length", trajectory_length)
+        self._num_steps = num_steps
         self._trajectory_length = trajectory_length
 
-    def build(self, logdensity: Callable, tuned: AdaptState) -> kernels.HMC:
+    def build(self, logdensity: Callable, tuned: AdaptState) -> GradientKernel:
         """Return the HMC kernel of a log density."""
-        return kernels.HMC(logdensity, tuned.step_size, tuned.metric, tuned.num_steps)
+        if self._num_steps is None and self._trajectory_length is not None:
+            length = jnp.asarray(self._trajectory_length, tuned.step_size.dtype)
+            return TrajectoryHMC(logdensity, tuned.step_size, tuned.metric, length)
+        return kernels.HMC(logdensity, tuned.step_size, tuned.metric, self._num_steps or NUM_STEPS)
 
-    def choose_num_steps(self, step_size: float | None) -> int:
-        """Return ``num_steps``, or what ``trajectory_length`` makes of a tuned step size."""
-        if self._trajectory_length is None or step_size is None:
-            return self._num_steps
-        return max(1, math.ceil(self._trajectory_length / step_size))
+    def limit_step_size(self, step_size: jax.Array) -> jax.Array:
+        """Return a step size of at most the length of a trajectory."""
+        if self._trajectory_length is None:
+            return step_size
+        return jnp.minimum(step_size, self._trajectory_length)
 
 
 class MALA(Sampler):
@@ -110,30 +164,23 @@ class MALA(Sampler):
     Parameters
     ----------
     model
-        A NumPyro model with continuous latent sites.
+        A NumPyro model with continuous latent sites, as for :class:`HMC`.
     potential_fn
         A potential energy in place of a model; needs ``init_params`` when it is run.
     step_size
         Time step of the diffusion, where the warmup starts; in units of the metric.
-    inverse_mass_matrix
-        Where the warmup starts, ``(D,)`` or ``(D, D)`` in the order of the flattened sites (by
-        name); by default the identity.
-    adapt_step_size, adapt_mass_matrix
-        Whether the warmup tunes them.
-    dense_mass
-        Whether the mass matrix is dense, true by default as in :class:`HMC`.
-    target_accept_prob
-        Acceptance probability to which the step size is tuned.
-    init_strategy
-        NumPyro's strategy for initial positions.
+    inverse_mass_matrix, adapt_step_size, adapt_mass_matrix, dense_mass, target_accept_prob
+        As for :class:`HMC`.
+    init_strategy, find_heuristic_step_size, forward_mode_differentiation, regularize_mass_matrix
+        As for :class:`HMC`.
 
     Raises
     ------
     TypeError
         If ``model``, ``potential_fn`` or ``init_strategy`` is not callable.
     ValueError
-        If not exactly one of ``model`` and ``potential_fn`` is given, a number is not positive, or
-        a mass matrix is structured by sites.
+        If not exactly one of ``model`` and ``potential_fn`` is given, or an argument has a wrong
+        value; the message names it. What names sites is checked when the model is run.
 
     Examples
     --------
@@ -152,7 +199,3 @@ class MALA(Sampler):
     def build(self, logdensity: Callable, tuned: AdaptState) -> kernels.MALA:
         """Return the MALA kernel of a log density."""
         return kernels.MALA(logdensity, tuned.step_size, tuned.metric)
-
-    def choose_num_steps(self, step_size: float | None) -> int:
-        """1."""
-        return 1

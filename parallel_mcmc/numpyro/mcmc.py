@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,11 +15,21 @@ from jax.tree_util import Partial
 from numpyro.util import is_prng_key
 
 from parallel_mcmc._errors import require_callable, require_key, require_positive_int
-from parallel_mcmc._tree import PyTree, as_partial
-from parallel_mcmc.numpyro.history import EXTRA_FIELDS, History
-from parallel_mcmc.numpyro.sampler import Sampler
-from parallel_mcmc.numpyro.state import SamplerState, first_key, split_keys
-from parallel_mcmc.sampling import Samples, choose_runner, sample
+from parallel_mcmc._tree import PyTree, any_traced, as_partial
+from parallel_mcmc.kernels.start import initial_states
+from parallel_mcmc.numpyro.history import (
+    ADAPT_FIELDS,
+    GRADIENT_FIELD,
+    STATE_FIELDS,
+    History,
+    differ,
+    transition_keys,
+    with_chain_axis,
+)
+from parallel_mcmc.numpyro.model import Target
+from parallel_mcmc.numpyro.sampler import Sampler, Start
+from parallel_mcmc.numpyro.state import SamplerState, first_key
+from parallel_mcmc.sampling import Samples, choose_runner, run_chains
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.warmup import WarmupResult
 
@@ -26,12 +38,17 @@ class MCMC(numpyro.infer.MCMC):
     """A drop-in for ``numpyro.infer.MCMC``.
 
     All chains run together. They share one warmup: one step size and one mass matrix, learnt from
-    the draws of all of them.
+    the draws of all of them. From the same state after the warmup, and with the same key, the draws
+    are those of ``numpyro.infer.MCMC`` with the same kernel, which makes one transition after the
+    other.
+
+    With a kernel that is not of this module it is NumPyro's ``MCMC``, and warns. Within ``jax.jit``
+    and other transformations NumPyro's loop draws the chains.
 
     Parameters
     ----------
     sampler
-        :class:`HMC` or :class:`MALA` of this module.
+        :class:`HMC` or :class:`MALA` of this module, or any other kernel of NumPyro.
     num_warmup
         Steps of the warmup. If 0, step size and mass matrix remain as ``sampler`` has them.
     num_samples
@@ -47,6 +64,8 @@ class MCMC(numpyro.infer.MCMC):
         As in NumPyro, and without effect: the chains run together on the default device.
     progress_bar
         Whether to show one.
+    progress_rate
+        Draws between two moves of the bar, at least the window; by default 5 % of all.
     jit_model_args
         As in NumPyro, and without effect. Data are always arguments of the compiled code, so that
         new data of the same shape and type do not compile again. Models that need the values of
@@ -63,10 +82,13 @@ class MCMC(numpyro.infer.MCMC):
 
     Raises
     ------
-    TypeError
-        If ``sampler`` is a kernel of another package.
     ValueError
         If a number is out of its range; the message names the argument.
+
+    Warns
+    -----
+    UserWarning
+        If ``sampler`` is a kernel of another package.
 
     Examples
     --------
@@ -86,7 +108,7 @@ class MCMC(numpyro.infer.MCMC):
 
     def __init__(
         self,
-        sampler: Sampler,
+        sampler: Any,
         *,
         num_warmup: int,
         num_samples: int,
@@ -95,47 +117,52 @@ class MCMC(numpyro.infer.MCMC):
         postprocess_fn: Callable | None = None,
         chain_method: str | Callable = "parallel",
         progress_bar: bool = True,
+        progress_rate: int | None = None,
         jit_model_args: bool = False,
         solver: str | Newton = "auto",
         window: int | None = None,
     ) -> None:
-        if not isinstance(sampler, Sampler):
-            raise TypeError(
-                "sampler must be a parallel_mcmc.numpyro.HMC or MALA, got "
-                f"{type(sampler).__module__}.{type(sampler).__name__}"
-            )
         num_samples = require_positive_int("num_samples", num_samples)
         thinning = require_positive_int("thinning", thinning)
         if thinning > num_samples:
             raise ValueError(f"thinning must be at most num_samples = {num_samples}: {thinning}")
-        if num_warmup != 0:
-            if not isinstance(num_warmup, int | np.integer) or num_warmup < 0:
-                raise ValueError(f"num_warmup must be a non-negative integer, got {num_warmup!r}")
-            num_warmup = int(num_warmup)
+        if isinstance(num_warmup, bool) or not isinstance(num_warmup, int | np.integer):
+            raise ValueError(f"num_warmup must be a non-negative integer, got {num_warmup!r}")
+        if num_warmup < 0:
+            raise ValueError(f"num_warmup must be a non-negative integer, got {num_warmup}")
         if postprocess_fn is not None:
             require_callable("postprocess_fn", postprocess_fn)
+        if progress_rate is not None:
+            progress_rate = require_positive_int("progress_rate", progress_rate)
         choose_runner(solver, window, num_samples)
+        self._solves = isinstance(sampler, Sampler)
+        if not self._solves:
+            _warn_of_foreign_kernel(sampler, solver, window)
+        # NumPyro warns that "parallel" needs many devices and that a callable bars the bar.
+        is_silenced = self._solves and (callable(chain_method) or chain_method == "parallel")
         super().__init__(
             sampler,
-            num_warmup=num_warmup,
+            num_warmup=int(num_warmup),
             num_samples=num_samples,
             num_chains=require_positive_int("num_chains", num_chains),
             thinning=thinning,
             postprocess_fn=postprocess_fn,
-            # NumPyro warns that "parallel" needs many devices and that a callable bars the bar.
-            chain_method="vectorized"
-            if callable(chain_method) or chain_method == "parallel"
-            else chain_method,
+            chain_method=(
+                "vectorized" if is_silenced else chain_method  # pyright: ignore[reportArgumentType]
+            ),
             progress_bar=progress_bar,
             jit_model_args=jit_model_args,
         )
+        if is_silenced:
+            self.chain_method = chain_method
+        self.progress_rate = progress_rate
         self.solver = solver
         self.window = window
         self.samples: Samples | None = None
         self.warmup_result: WarmupResult | None = None
 
     @property
-    def post_warmup_state(self) -> SamplerState | None:
+    def post_warmup_state(self) -> Any:
         """The state from which :meth:`run` starts, without a warmup, if it is not None.
 
         Set it to ``last_state`` to continue a run.
@@ -143,12 +170,12 @@ class MCMC(numpyro.infer.MCMC):
         return self._warmup_state
 
     @post_warmup_state.setter
-    def post_warmup_state(self, state: SamplerState | None) -> None:
-        if state is not None:
+    def post_warmup_state(self, state: Any) -> None:
+        if state is not None and self._solves:
             if not isinstance(state, SamplerState):
                 raise TypeError(
-                    "post_warmup_state must be a last_state or post_warmup_state of "
-                    f"parallel_mcmc.numpyro.MCMC, got {type(state).__name__}"
+                    "post_warmup_state must be a last_state or post_warmup_state of an MCMC with "
+                    f"a kernel of parallel_mcmc.numpyro, got {type(state).__name__}"
                 )
             wanted = () if self.num_chains == 1 else (self.num_chains,)
             if jnp.shape(state.potential_energy) != wanted:
@@ -172,26 +199,38 @@ class MCMC(numpyro.infer.MCMC):
         Parameters
         ----------
         rng_key
-            One key, or a key for each chain; of those the first one makes the draws, the others
-            only choose where their chains start.
+            One key, or a key for each chain.
         *args, **kwargs
             Arguments of the model.
         extra_fields
-            Without effect, since the warmup's draws are not kept.
+            What :meth:`get_extra_fields` returns of a collected warmup, as for :meth:`run`.
         collect_warmup
-            Must be False.
+            Whether :meth:`get_samples` returns the draws of the warmup, until the next run.
         init_params
             Unconstrained initial positions, with a leading axis if there are several chains.
         """
-        if collect_warmup:
-            raise ValueError("collect_warmup must be False: the warmup's draws are not kept")
+        if not self._solves or self._is_traced(rng_key, args, kwargs, init_params):
+            options = {"extra_fields": extra_fields, "collect_warmup": collect_warmup}
+            super().warmup(rng_key, *args, init_params=init_params, **options, **kwargs)
+            return
         keys = _chain_keys(rng_key, self.num_chains)
-        target = self.sampler.target(first_key(keys), args, kwargs)
-        self._args, self._kwargs = args, kwargs
-        self._warmup_state, self.warmup_result = self.sampler.start(
-            target, keys, self.num_warmup, init_params, self.progress_bar
-        )
-        self._last_state = self._warmup_state
+        target, constrain = self._target(keys, args, kwargs)
+        self._warmup_state = None
+        start = self._start(target, keys, init_params, keep_draws=collect_warmup)
+        self._warmup_state = self._last_state = start.state
+        if start.result is not None and start.result.draws is not None:
+            before = with_chain_axis(start.state)
+            known = {*STATE_FIELDS, "adapt_state.step_size"}
+            fields = self._choose_fields(extra_fields, constrain, start.state, known)
+            assert start.warmup_keys is not None
+            history = History(
+                start.result.draws,
+                start.result.kernel,
+                start.warmup_keys,
+                before,
+                np.broadcast_to(start.result.step_sizes, start.result.draws.logdensity.shape),
+            )
+            self._collect(history, constrain, target, *fields)
 
     def run(
         self,
@@ -206,15 +245,15 @@ class MCMC(numpyro.infer.MCMC):
         Parameters
         ----------
         rng_key
-            One key, or a key for each chain; of those the first one makes the draws, the others
-            only choose where their chains start.
+            One key, or a key for each chain.
         *args, **kwargs
             Arguments of the model.
         extra_fields
             What :meth:`get_extra_fields` returns: ``"potential_energy"``, ``"energy"``,
-            ``"num_steps"``, ``"accept_prob"``, ``"mean_accept_prob"``, ``"diverging"``,
-            ``"adapt_state.step_size"`` as in NumPyro, and ``"accept_margin"``, the distance of
-            the accept decision from a tie. ``"z.site"`` is the unconstrained value of a site;
+            ``"num_steps"``, ``"accept_prob"``, ``"mean_accept_prob"``, ``"diverging"``, ``"i"``,
+            ``"z_grad"``, ``"adapt_state.step_size"``, ``"adapt_state.inverse_mass_matrix"`` and
+            ``"adapt_state.mass_matrix_sqrt"`` as in NumPyro, and ``"accept_margin"``, the distance
+            of the accept decision from a tie. ``"z.site"`` is the unconstrained value of a site;
             ``"~z.site"`` leaves a site out of the samples.
         init_params
             Unconstrained initial positions, with a leading axis if there are several chains.
@@ -224,70 +263,169 @@ class MCMC(numpyro.infer.MCMC):
         TypeError
             If ``rng_key`` is no key, or ``extra_fields`` no list or tuple.
         ValueError
-            If ``extra_fields`` or ``init_params`` does not fit the model, or the model has
-            discrete latent sites.
+            If ``extra_fields`` or ``init_params`` does not fit the model, or the model cannot be
+            sampled.
         RuntimeError
             If no valid initial parameters are found.
         """
+        if not self._solves or self._is_traced(rng_key, args, kwargs, init_params):
+            self._run_by_numpyro(rng_key, args, kwargs, extra_fields, init_params)
+            return
         keys = _chain_keys(rng_key, self.num_chains)
-        key_start, key_sample, key_next = split_keys(keys, 3)
+        target, constrain = self._target(keys, args, kwargs)
+        if self._warmup_state is None:
+            state = self._start(target, keys, init_params).state
+        else:
+            state = self._warmup_state._replace(rng_key=keys)
+        known = {*STATE_FIELDS, *ADAPT_FIELDS, GRADIENT_FIELD}
+        fields = self._choose_fields(extra_fields, constrain, state, known)
+        history, self.samples = self._draw(target, with_chain_axis(state))
+        self._collect(history, constrain, target, *fields)
+        last = history.last(self.samples.final_state.logdensity_grad)
+        if self.num_chains == 1:
+            last = jax.tree.map(lambda leaf: leaf[0], last)
+        self._last_state = state._replace(**last)
+
+    def _is_traced(self, *arguments: Any) -> bool:
+        """Whether this runs within a transformation of JAX, which the driver cannot."""
+        return any_traced(arguments, self._warmup_state, jnp.negative(jnp.ones(())))
+
+    def _run_by_numpyro(
+        self,
+        rng_key: jax.Array,
+        args: tuple,
+        kwargs: dict,
+        extra_fields: Sequence[str],
+        init_params: PyTree,
+    ) -> None:
+        chain_method = self.chain_method
+        if self._solves and chain_method == "parallel":
+            self.chain_method = "vectorized"
+        try:
+            super().run(
+                rng_key, *args, extra_fields=extra_fields, init_params=init_params, **kwargs
+            )
+        finally:
+            self.chain_method = chain_method
+
+    def _target(self, keys: jax.Array, args: tuple, kwargs: dict) -> tuple[Target, Partial]:
+        """Return the posterior, and the map from positions to the samples."""
         target = self.sampler.target(first_key(keys), args, kwargs)
         self._args, self._kwargs = args, kwargs
-        start = self._warmup_state
-        if start is None:
-            start, self.warmup_result = self.sampler.start(
-                target, key_start, self.num_warmup, init_params, self.progress_bar
-            )
-        constrain = as_partial(self.postprocess_fn or target.constrain)
-        first = start.z
-        if self.num_chains > 1:
-            first = jax.tree.map(lambda leaf: leaf[0], first)
-        fields, removed = self._choose_fields(extra_fields, constrain, first)
+        return target, as_partial(self.postprocess_fn or target.constrain)
 
-        kernel = self.sampler.build(target.logdensity, start.adapt_state)
-        key_sample = first_key(key_sample)
-        self.samples = sample(
-            key_sample,
-            kernel,
-            start.z,
-            self.num_samples,
-            num_chains=self.num_chains,
-            solver=self.solver,
-            window=self.window,
+    def _start(
+        self, target: Target, keys: jax.Array, init_params: PyTree, keep_draws: bool = False
+    ) -> Start:
+        start = self.sampler.start(
+            target,
+            keys,
+            self.num_warmup,
+            init_params,
+            keep_draws=keep_draws,
             progress_bar=self.progress_bar,
         )
-        history = History(self.samples, kernel, key_sample, self.num_samples)
+        self.warmup_result = start.result
+        return start
+
+    def _draw(self, target: Target, before: SamplerState) -> tuple[History, Samples]:
+        """Draw the chains that follow the states ``before``, of several chains."""
+        keys = transition_keys(before, self.num_samples)
+        runner = choose_runner(self.solver, self.window, self.num_samples)
+
+        def draw(chains: slice) -> tuple[Any, Samples]:
+            kernel = self.sampler.build(target.logdensity, before.adapt_state.chain(chains.start))
+            positions = jax.tree.map(lambda leaf: leaf[chains], before.z)
+            count = chains.stop - chains.start
+            if count == 1:
+                positions = jax.tree.map(lambda leaf: leaf[0], positions)
+            samples = run_chains(
+                runner,
+                kernel,
+                initial_states(kernel, positions, count),
+                keys[chains],
+                progress_bar=self.progress_bar,
+                progress_rate=self.progress_rate,
+            )
+            return kernel, samples
+
+        if differ(before.adapt_state):
+            # NumPyro's loop may have tuned every chain on its own.
+            parts = [draw(slice(chain, chain + 1)) for chain in range(self.num_chains)]
+            kernel, samples = parts[0][0], _joined([samples for _, samples in parts])
+        else:
+            kernel, samples = draw(slice(0, self.num_chains))
+        return History(samples, kernel, keys, before), samples
+
+    def _collect(
+        self,
+        history: History,
+        constrain: Partial,
+        target: Target,
+        fields: list[str],
+        removed: tuple[str, ...],
+    ) -> None:
         kept = history.kept(self.thinning)
         self._states = {
             self._sample_field: history.sites(kept, constrain, removed),
-            **history.fields(kept, fields),
+            **history.fields(kept, fields, target.logdensity),
         }
         self._states_flat = None
-        last = history.last()
-        if self.num_chains == 1:
-            last = jax.tree.map(lambda leaf: leaf[0], last)
-        self._last_state = SamplerState(**last, adapt_state=start.adapt_state, rng_key=key_next)
 
     def _choose_fields(
-        self, extra_fields: Sequence[str], constrain: Partial, position: PyTree
+        self,
+        extra_fields: Sequence[str],
+        constrain: Partial,
+        state: SamplerState,
+        known: set[str],
     ) -> tuple[list[str], tuple[str, ...]]:
         """Return the fields to collect and the sites to leave out, or raise before sampling."""
         if not isinstance(extra_fields, list | tuple):
             raise TypeError(f"extra_fields must be a list or tuple of names, got {extra_fields!r}")
         prefix = f"{self._sample_field}."
-        known = [*EXTRA_FIELDS, self._sample_field]
+        position = with_chain_axis(state).z
+        position = jax.tree.map(lambda leaf: leaf[0], position)
+        known = known | {self._sample_field}
         if isinstance(position, dict):
-            known += [prefix + name for name in position]
+            known |= {prefix + name for name in position}
         if any(name[:1] == "~" for name in extra_fields):
             sites = jax.eval_shape(constrain, position)
-            known += [f"~{prefix}{name}" for name in sites if isinstance(sites, dict)]
+            known |= {f"~{prefix}{name}" for name in sites if isinstance(sites, dict)}
         unknown = [name for name in extra_fields if name not in known]
         if unknown:
-            raise ValueError(f"extra_fields {unknown} are not known; known are {known}")
+            raise ValueError(f"extra_fields {unknown} are not known; known are {sorted(known)}")
         removed = tuple(name[len(prefix) + 1 :] for name in extra_fields if name[:1] == "~")
         names = dict.fromkeys([*self._default_fields, *extra_fields])
         fields = [name for name in names if name[:1] != "~" and name != self._sample_field]
         return fields, removed
+
+
+def _warn_of_foreign_kernel(sampler: Any, solver: str | Newton, window: int | None) -> None:
+    name = f"{type(sampler).__module__}.{type(sampler).__name__}"
+    if solver != "auto" or window is not None:
+        raise ValueError(
+            "solver and window must be left out for a kernel that is not of "
+            f"parallel_mcmc.numpyro, got {solver!r} and {window!r} for {name}"
+        )
+    warnings.warn(
+        f"{name} is not a kernel of parallel_mcmc.numpyro, such as HMC or MALA: NumPyro draws its "
+        "chains, one step after the other",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _joined(parts: Sequence[Samples]) -> Samples:
+    """Return the samples of single chains as those of all."""
+    names = [field.name for field in dataclasses.fields(Samples)]
+    return Samples(
+        *(
+            jax.tree.map(
+                lambda *leaves: np.concatenate(leaves), *(getattr(part, name) for part in parts)
+            )
+            for name in names
+        )
+    )
 
 
 def _chain_keys(rng_key: jax.Array, num_chains: int) -> jax.Array:

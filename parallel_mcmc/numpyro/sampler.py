@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 from abc import abstractmethod
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from numpyro.infer import init_to_uniform
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
-from parallel_mcmc import kernels
 from parallel_mcmc._errors import require_callable, require_like, require_positive
 from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.kernels import GradientState
+from parallel_mcmc.kernels.gradient_kernel import GradientKernel
 from parallel_mcmc.kernels.metric import metric
 from parallel_mcmc.kernels.start import initial_states
+from parallel_mcmc.numpyro.metric import (
+    choose_blocks,
+    first_metric,
+    require_structure,
+    structure_of,
+)
 from parallel_mcmc.numpyro.model import (
     Arguments,
     Target,
@@ -34,8 +41,19 @@ from parallel_mcmc.numpyro.state import (
     energy_of,
     first_key,
     split_keys,
+    transition_key,
 )
 from parallel_mcmc.warmup import WarmupResult, window_adaptation
+
+
+class Start(NamedTuple):
+    """Where the chains stand before the first draw."""
+
+    state: SamplerState
+    result: WarmupResult | None
+    """Of the warmup, if there was one."""
+    warmup_keys: jax.Array | None
+    """The keys of the warmup's draws, shape ``(num_chains, num_warmup)``."""
 
 
 class Sampler(MCMCKernel):
@@ -50,9 +68,12 @@ class Sampler(MCMCKernel):
         inverse_mass_matrix: Any = None,
         adapt_step_size: bool = True,
         adapt_mass_matrix: bool = True,
-        dense_mass: bool = True,
+        dense_mass: bool | list[tuple[str, ...]] = True,
         target_accept_prob: float = 0.8,
         init_strategy: Callable = init_to_uniform,
+        find_heuristic_step_size: bool = True,
+        forward_mode_differentiation: bool = False,
+        regularize_mass_matrix: bool = True,
     ) -> None:
         if (model is None) == (potential_fn is None):
             raise ValueError("exactly one of model and potential_fn must be given")
@@ -61,28 +82,29 @@ class Sampler(MCMCKernel):
         else:
             require_callable("potential_fn", potential_fn)
         require_callable("init_strategy", init_strategy)
-        if not isinstance(dense_mass, bool):
+        require_structure(dense_mass, inverse_mass_matrix)
+        if model is None and not (
+            isinstance(dense_mass, bool) and not isinstance(inverse_mass_matrix, dict)
+        ):
             raise ValueError(
-                f"dense_mass must be True or False, got {dense_mass!r}: NumPyro's structured mass "
-                "matrices are not supported"
+                "dense_mass and inverse_mass_matrix must not name sites: potential_fn has none"
             )
-        if isinstance(inverse_mass_matrix, dict):
-            raise ValueError(
-                "inverse_mass_matrix must be an array of shape (D,) or (D, D), got a dict: "
-                "NumPyro's structured mass matrices are not supported"
-            )
-        if not 0 < require_positive("target_accept_prob", target_accept_prob) < 1:
+        require_positive("target_accept_prob", target_accept_prob)
+        if not any_traced(target_accept_prob) and not target_accept_prob < 1:
             raise ValueError(f"target_accept_prob must be less than 1, got {target_accept_prob}")
         self._model = model
         self._potential_fn = potential_fn
-        self._step_size = float(require_positive("step_size", step_size))
-        self._metric = metric(inverse_mass_matrix)
+        self._step_size = require_positive("step_size", step_size)
+        self._inverse_mass_matrix = inverse_mass_matrix
+        self._dense_mass = dense_mass
         self._init_strategy = init_strategy
+        self._forward_mode = bool(forward_mode_differentiation)
         self._adaptation = {
             "adapt_step_size": bool(adapt_step_size),
             "adapt_mass_matrix": bool(adapt_mass_matrix),
-            "dense": dense_mass,
-            "target_acceptance_rate": float(target_accept_prob),
+            "find_step_size": bool(find_heuristic_step_size),
+            "regularise": bool(regularize_mass_matrix),
+            "target_acceptance_rate": target_accept_prob,
         }
         self._traced_models: dict[Hashable, TracedModel] = {}
 
@@ -109,23 +131,23 @@ class Sampler(MCMCKernel):
         )
 
     @abstractmethod
-    def build(self, logdensity: Callable, tuned: AdaptState) -> kernels.HMC | kernels.MALA:
+    def build(self, logdensity: Callable, tuned: AdaptState) -> GradientKernel:
         """Return the transition kernel of a log density."""
-
-    @abstractmethod
-    def choose_num_steps(self, step_size: float | None) -> int:
-        """Return the leapfrog steps for a tuned step size, or for the warmup if None."""
 
     def target(self, key: jax.Array, args: tuple, kwargs: dict) -> Target:
         """Return the posterior for the model's arguments; runs the model only for new shapes."""
         if self._model is None:
-            return potential_target(self._potential_fn)  # pyright: ignore[reportArgumentType]
+            assert self._potential_fn is not None
+            return potential_target(self._potential_fn, self._forward_mode)
         arguments = Arguments.of(args, kwargs)
         signature = arguments.signature()
         traced = self._traced_models.get(signature)
         if traced is None:
-            traced = trace_model(key, self._model, self._init_strategy, args, kwargs)
-            if not arguments.is_unique:
+            traced = trace_model(
+                key, self._model, self._init_strategy, self._forward_mode, args, kwargs
+            )
+            # What has met JAX's abstract values must not outlive them.
+            if not arguments.is_unique and not any_traced(key, args, kwargs):
                 self._traced_models[signature] = traced
         return traced.target(args, kwargs)
 
@@ -135,8 +157,10 @@ class Sampler(MCMCKernel):
         keys: jax.Array,
         num_warmup: int,
         init_params: PyTree,
+        *,
+        keep_draws: bool = False,
         progress_bar: bool = False,
-    ) -> tuple[SamplerState, WarmupResult | None]:
+    ) -> Start:
         """Find initial positions and tune the kernel from there.
 
         Parameters
@@ -150,101 +174,129 @@ class Sampler(MCMCKernel):
         init_params
             Unconstrained initial positions, with a leading axis for several chains; None for
             those of ``init_strategy``.
+        keep_draws
+            Whether the result holds the draws of the warmup.
         progress_bar
             Whether to show one.
-
-        Returns
-        -------
-        The state of the chains, and the result of the warmup, if there was one.
         """
         num_chains = None if is_prng_key(keys) else len(keys)
         key_init, key_warmup, key_next = split_keys(keys, 3)
-        tuned = AdaptState(
-            jnp.asarray(self._step_size),
-            self._metric.inverse_mass_matrix(),
-            self._metric,
-            self.choose_num_steps(None),
-        )
-        kernel = self.build(target.logdensity, tuned)
         if init_params is not None:
-            state = _state_at(target, kernel, init_params, num_chains)
+            states = self._states_at(target, init_params, num_chains)
         elif target.initialize is not None:
-            state = target.initialize(key_init)
+            states = target.initialize(key_init)
         else:
             raise ValueError("init_params must be given: potential_fn has no initial position")
-        result = None
+        position = states.position
+        if num_chains is not None:
+            position = jax.tree.map(lambda leaf: leaf[0], position)
+        tuned, dense, structure = self._untuned(target, position)
+        result, warmup_keys = None, None
         if num_warmup:
+            key_warmup = first_key(key_warmup)
             result = window_adaptation(
-                first_key(key_warmup),
-                kernel,
-                state.position,
+                key_warmup,
+                self.build(target.logdensity, tuned),
+                states.position,
                 num_warmup,
                 num_chains=num_chains or 1,
+                dense=dense,
+                structure=structure,
+                keep_draws=keep_draws,
                 progress_bar=progress_bar,
                 **self._adaptation,
             )
-            state = result.state
+            states = result.state
             if num_chains is None:
-                state = jax.tree.map(lambda leaf: leaf[0], state)
-            tuned = AdaptState(
-                result.step_size,
-                result.inverse_mass_matrix,
-                result.kernel.metric,
-                tuned.num_steps,
+                states = jax.tree.map(lambda leaf: leaf[0], states)
+            step_size = self.limit_step_size(result.step_size)
+            tuned = AdaptState(step_size, result.kernel.metric, tuned.blocks)
+            warmup_keys = _warmup_keys(key_warmup, num_warmup, num_chains or 1)
+        if num_chains is not None:
+            tuned = jax.tree.map(
+                lambda leaf: jnp.broadcast_to(leaf, (num_chains, *leaf.shape)), tuned
             )
-        num_steps = self.choose_num_steps(float(tuned.step_size))
-        tuned = dataclasses.replace(tuned, num_steps=num_steps)
-        return _first_state(state, tuned, key_next), result
+        return Start(_first_state(states, tuned, key_next), result, warmup_keys)
 
-    # The methods below serve NumPyro's own MCMC.
+    def limit_step_size(self, step_size: jax.Array) -> jax.Array:
+        """Return a tuned step size, no larger than makes a difference."""
+        return step_size
+
+    def _untuned(
+        self, target: Target, position: PyTree
+    ) -> tuple[AdaptState, bool, np.ndarray | None]:
+        """Return where the warmup starts, and which metric it looks for."""
+        if target.prototype is None:
+            given = metric(self._inverse_mass_matrix)
+            if given.dim is None:
+                vector = ravel_pytree(position)[0]
+                matrix = jnp.broadcast_to(given.inverse_mass_matrix(), vector.shape)
+                given = metric(matrix.astype(vector.dtype))
+            blocks, dense, structure = None, bool(self._dense_mass), None
+        else:
+            blocks = choose_blocks(target.prototype, self._dense_mass, self._inverse_mass_matrix)
+            dense, structure = structure_of(blocks)
+            given = first_metric(blocks, self._inverse_mass_matrix)
+        step_size = jnp.asarray(self._step_size, jnp.result_type(float))
+        return AdaptState(step_size, given, blocks), dense, structure
+
+    def _states_at(
+        self, target: Target, init_params: PyTree, num_chains: int | None
+    ) -> GradientState:
+        """Return the states at positions that the user gives."""
+        positions = jax.tree.map(_as_float, init_params)
+        if target.prototype is not None:
+            chains = () if num_chains is None else (num_chains,)
+            expected = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct((*chains, *leaf.shape), leaf.dtype),
+                target.prototype,
+            )
+            require_like("init_params", positions, expected, "the model's unconstrained sites")
+        kernel = self.build(target.logdensity, AdaptState(jnp.ones(()), metric(None), None))
+        try:
+            states = initial_states(kernel, positions, num_chains or 1)
+        except ValueError as error:
+            raise ValueError(f"init_params: {error}") from error
+        return states if num_chains else jax.tree.map(lambda leaf: leaf[0], states)
+
+    # The methods below serve NumPyro's own MCMC and its composite kernels.
 
     def postprocess_fn(self, model_args: tuple, model_kwargs: dict) -> Callable:
         """Return the map from unconstrained positions to the values of all sites."""
-        return self.target(jax.random.key(0), model_args, model_kwargs).constrain
+        return self.target(jax.random.key(0), model_args, model_kwargs or {}).constrain
 
     def init(
         self,
         rng_key: jax.Array,
         num_warmup: int,
-        init_params: PyTree,
-        model_args: tuple,
-        model_kwargs: dict,
+        init_params: PyTree = None,
+        model_args: tuple = (),
+        model_kwargs: dict | None = None,
     ) -> SamplerState:
         """Return the state after a whole warmup.
 
         NumPyro's own MCMC makes ``num_warmup`` transitions of the tuned kernel after that.
-
-        Raises
-        ------
-        RuntimeError
-            If called while JAX traces, as for chains that NumPyro runs by ``pmap``.
         """
-        if any_traced(rng_key):
-            raise RuntimeError(
-                "the warmup cannot be traced by JAX: use parallel_mcmc.numpyro.MCMC, or "
-                'chain_method="sequential" or "vectorized"'
-            )
         target = self.target(first_key(rng_key), model_args, model_kwargs or {})
-        state, _ = self.start(target, rng_key, num_warmup, init_params)
-        num_chains = None if is_prng_key(rng_key) else len(rng_key)
-        return state._replace(adapt_state=_with_chains(state.adapt_state, num_chains))
+        return self.start(target, rng_key, num_warmup, init_params).state
 
-    def sample(self, state: SamplerState, model_args: tuple, model_kwargs: dict) -> SamplerState:
+    def sample(
+        self, state: SamplerState, model_args: tuple, model_kwargs: dict | None
+    ) -> SamplerState:
         """Make one transition, of all chains if there are several."""
         # NumPyro's MCMC looks for `_sample_fn`: it initialises kernels without one at every run.
         step = partial(self._sample_fn, model_args=model_args, model_kwargs=model_kwargs)
         return step(state) if is_prng_key(state.rng_key) else jax.vmap(step)(state)
 
     def _sample_fn(
-        self, state: SamplerState, model_args: tuple, model_kwargs: dict
+        self, state: SamplerState, model_args: tuple, model_kwargs: dict | None
     ) -> SamplerState:
         target = self.target(jax.random.key(0), model_args, model_kwargs or {})
         kernel = self.build(target.logdensity, state.adapt_state)
         before = GradientState(
             state.z, -state.potential_energy, jax.tree.map(jnp.negative, state.z_grad)
         )
-        key, key_next = jax.random.split(state.rng_key)
-        draw = kernel.draw(key, state.z)
+        draw = kernel.draw(transition_key(state.rng_key, state.i), state.z)
         after, info = kernel.step(before, draw)
         i = state.i + 1
         mean = state.mean_accept_prob
@@ -254,47 +306,54 @@ class Sampler(MCMCKernel):
             z_grad=jax.tree.map(jnp.negative, after.logdensity_grad),
             potential_energy=-after.logdensity,
             energy=energy_of(after.logdensity, draw, info),
-            num_steps=info.num_integration_steps,
+            num_steps=info.num_integration_steps.astype(state.num_steps.dtype),
             accept_prob=info.acceptance_rate,
             mean_accept_prob=mean + (info.acceptance_rate - mean) / i,
             diverging=info.is_divergent,
             accept_margin=info.accept_margin,
             adapt_state=state.adapt_state,
-            rng_key=key_next,
+            rng_key=state.rng_key,
         )
+
+    def refresh(
+        self, state: SamplerState, model_args: tuple, model_kwargs: dict | None
+    ) -> SamplerState:
+        """Return the state with potential energy and gradient for other arguments."""
+        target = self.target(jax.random.key(0), model_args, model_kwargs or {})
+        value, gradient = jax.value_and_grad(target.logdensity)(state.z)
+        return state._replace(potential_energy=-value, z_grad=jax.tree.map(jnp.negative, gradient))
+
+    def wrap_model(self, wrapper: Callable) -> Sampler:
+        """Return a copy of the kernel with the model ``wrapper(model)``.
+
+        Raises
+        ------
+        ValueError
+            If the kernel has a ``potential_fn`` in place of a model.
+        """
+        if self._model is None:
+            raise ValueError("wrap_model needs a kernel of a model, this one has a potential_fn")
+        wrapped = copy.copy(self)
+        wrapped._model = wrapper(self._model)
+        wrapped._traced_models = {}
+        return wrapped
 
     def __getstate__(self) -> dict:
         # NumPyro's wrappers of a model cannot always be pickled, and are quickly made again.
         return self.__dict__ | {"_traced_models": {}}
 
 
-def _state_at(
-    target: Target, kernel: kernels.HMC | kernels.MALA, init_params: PyTree, num_chains: int | None
-) -> GradientState:
-    """Return the states at positions that the user gives."""
-
-    def as_float(leaf: Any) -> jax.Array:
-        leaf = jnp.asarray(leaf)
-        is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
-        return leaf.astype(leaf.dtype if is_float else jnp.result_type(float))
-
-    positions = jax.tree.map(as_float, init_params)
-    if target.prototype is not None:
-        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), target.prototype)
-        expected = _with_chains(zeros, num_chains)
-        require_like("init_params", positions, expected, "the model's unconstrained sites")
-    try:
-        states = initial_states(kernel, positions, num_chains or 1)
-    except ValueError as error:
-        raise ValueError(f"init_params: {error}") from error
-    return states if num_chains else jax.tree.map(lambda leaf: leaf[0], states)
+def _as_float(leaf: Any) -> jax.Array:
+    leaf = jnp.asarray(leaf)
+    is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
+    return leaf.astype(leaf.dtype if is_float else jnp.result_type(float))
 
 
-def _with_chains(tree: PyTree, num_chains: int | None) -> PyTree:
-    """Repeat every leaf for the chains, if there are several."""
-    if num_chains is None:
-        return tree
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num_chains, *leaf.shape)), tree)
+@partial(jax.jit, static_argnums=(1, 2))
+def _warmup_keys(key: jax.Array, num_steps: int, num_chains: int) -> jax.Array:
+    """Return the keys of the draws of :func:`parallel_mcmc.warmup.window_adaptation`."""
+    split = partial(jax.random.split, num=num_chains)
+    return jax.vmap(split, out_axes=1)(jax.random.split(key, num_steps))
 
 
 def _first_state(state: GradientState, tuned: AdaptState, keys: jax.Array) -> SamplerState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -14,26 +15,50 @@ from parallel_mcmc._tree import STATIC, PyTree, pytree
 from parallel_mcmc.kernels import TransitionInfo
 from parallel_mcmc.kernels.gradient_kernel import Draw
 from parallel_mcmc.kernels.metric import Metric
+from parallel_mcmc.numpyro.metric import Block, mass_matrix_sqrt, split_by_block
 
 
 @pytree
 @dataclasses.dataclass(frozen=True)
 class AdaptState:
-    """What the warmup has tuned."""
+    """What the warmup has tuned, with the names of NumPyro's ``HMCAdaptState``.
+
+    With several chains ``step_size`` and the leaves of ``metric`` have a leading axis.
+    """
 
     step_size: jax.Array
-    inverse_mass_matrix: jax.Array
     metric: Metric
     """The inverse mass matrix in the form in which the kernels use it."""
-    num_steps: int = dataclasses.field(metadata=STATIC)
-    """Leapfrog steps of a transition; 1 for MALA."""
+    blocks: tuple[Block, ...] | None = dataclasses.field(metadata=STATIC)
+    """Of the mass matrix of a model; None for a potential energy, whose matrix is an array."""
+
+    @property
+    def inverse_mass_matrix(self) -> PyTree:
+        """As in NumPyro: by the names of the sites of each block, or an array."""
+        return self._of_metric(lambda metric: self._split(metric.inverse_mass_matrix()))
+
+    @property
+    def mass_matrix_sqrt(self) -> PyTree:
+        """S with the mass matrix ``S S'``, like :attr:`inverse_mass_matrix`."""
+        return self._of_metric(
+            lambda metric: jax.tree.map(mass_matrix_sqrt, self._split(metric.inverse_mass_matrix()))
+        )
+
+    def chain(self, index: int) -> AdaptState:
+        """Return that of one of several chains."""
+        return jax.tree.map(lambda leaf: leaf[index], self)
+
+    def _split(self, matrix: jax.Array) -> PyTree:
+        return matrix if self.blocks is None else split_by_block(self.blocks, matrix)
+
+    def _of_metric(self, function: Callable[[Metric], PyTree]) -> PyTree:
+        return (jax.vmap(function) if jnp.ndim(self.step_size) else function)(self.metric)
 
 
 class SamplerState(NamedTuple):
     """State of a chain, named as NumPyro's ``HMCState``.
 
-    The states of several chains have the chain as leading axis of every leaf, but for
-    ``adapt_state``: all chains share it.
+    The states of several chains have the chain as leading axis of every leaf.
     """
 
     i: jax.Array
@@ -56,6 +81,15 @@ class SamplerState(NamedTuple):
     """Distance of the last accept decision from a tie, ``|log α - log u|``."""
     adapt_state: AdaptState
     rng_key: jax.Array
+    """Key of the chain; with ``i`` it gives the key of the next transition."""
+
+
+def transition_key(rng_key: jax.Array, i: jax.Array) -> jax.Array:
+    """Return the key of transition ``i`` of the chain with ``rng_key``.
+
+    Not by splitting from step to step, so that all keys of a chain can be had in one batch.
+    """
+    return jax.random.fold_in(rng_key, i)
 
 
 def energy_of(logdensity: jax.Array, draw: Draw, info: TransitionInfo) -> jax.Array:

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from parallel_mcmc._errors import require_key, require_positive_int
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.kernels.base import BoundKernel
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.start import initial_states
@@ -94,7 +95,7 @@ def window_adaptation(
     num_chains: int = 1,
     target_acceptance_rate: float = 0.8,
     dense: bool = True,
-    structure: jax.Array | None = None,
+    structure: ArrayLike | None = None,
     adapt_step_size: bool = True,
     adapt_mass_matrix: bool = True,
     find_step_size: bool = True,
@@ -470,5 +471,7 @@ def _require_tunable(kernel: Any) -> None:
 
 
 def _require_probability(name: str, value: Any) -> None:
+    if any_traced(value):
+        return
     if isinstance(value, bool | str) or np.shape(value) != () or not 0 < value < 1:
         raise ValueError(f"{name} must be a number between 0 and 1, got {value!r}")
