@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import warnings
 from functools import partial
 from typing import Any
@@ -46,6 +47,10 @@ class Samples:
     """Last state of every chain, leaves ``(num_chains, ...)``: where to continue."""
     logdensity: np.ndarray
     """Log density of every draw, shape ``(num_chains, num_samples)``."""
+    step_size: np.ndarray | None = None
+    """Of the kernel, shape ``(num_chains,)``; None if it has no such number."""
+    sampling_time: float | None = None
+    """Seconds that the draws took, compilation included."""
 
     def to_arviz(self, **kwargs: Any) -> Any:
         """Return the samples for ArviZ; see :func:`parallel_mcmc.arviz.to_arviz`."""
@@ -162,7 +167,8 @@ def run_chains(
     Samples
         As :func:`sample`, which tells of the warnings as well.
     """
-    num_samples = keys.shape[1]
+    num_chains, num_samples = keys.shape[:2]
+    begin = time.perf_counter()
     chunks: list[Chain] = []
     length = _segment_length(runner, num_samples, progress_rate)
     progress = tqdm(total=num_samples, disable=not progress_bar, unit="draw", desc="sample")
@@ -186,7 +192,14 @@ def run_chains(
         )
     finally:
         progress.close()
-    return _collect(chunks, num_samples)
+    step_size = getattr(kernel, "step_size", None)
+    if step_size is not None:
+        step_size = np.full(num_chains, step_size) if np.ndim(step_size) == 0 else None
+    return dataclasses.replace(
+        _collect(chunks, num_samples),
+        step_size=step_size,
+        sampling_time=time.perf_counter() - begin,
+    )
 
 
 def choose_runner(

@@ -43,6 +43,12 @@ def test_moments_of_a_gaussian(x64):
         assert np.all(np.abs(batches.mean(0) - truth) < 4 * error)
 
 
+def test_provenance_of_samples():
+    samples = draw(initial_position=jnp.zeros((2, 3)), num_chains=2)
+    np.testing.assert_allclose(samples.step_size, [0.5, 0.5])
+    assert 0 < samples.sampling_time < 1000
+
+
 @pytest.mark.parametrize(
     ("error", "message", "change"),
     [
