@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import arviz as az
 import jax
 import numpy as np
+import xarray
 
 import parallel_mcmc
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.sampling import Samples
+from parallel_mcmc.warmup import WarmupResult
 
 __all__ = ["to_arviz"]
 
 DATA_TREE = int(az.__version__.split(".")[0]) >= 1
 
 
+class Results(NamedTuple):
+    """What an adapter knows of its samples."""
+
+    samples: Samples
+    """The draws that are kept."""
+    position: PyTree
+    """Values of the posterior's variables, leaves ``(num_chains, num_draws, ...)``."""
+    warmup: WarmupResult | None
+    warmup_position: PyTree
+    """Values of the variables during the warmup; None if its draws were not kept."""
+    observed_data: Mapping[str, Any]
+    log_likelihood: Mapping[str, Any]
+    dims: Mapping[str, Sequence[str | None]]
+    """Names of dimensions that the model gives."""
+
+
 def to_arviz(
-    samples: Samples,
+    samples: Any,
     *,
     position: PyTree | None = None,
     coords: Mapping[str, Sequence] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
+    log_likelihood: Mapping[str, Any] | bool | None = None,
+    prior: Mapping[str, Any] | None = None,
+    posterior_predictive: Mapping[str, Any] | None = None,
+    predictions: Mapping[str, Any] | None = None,
+    observed_data: Mapping[str, Any] | None = None,
+    constant_data: Mapping[str, Any] | None = None,
+    warmup: WarmupResult | None = None,
     **groups: Mapping[str, Any],
 ) -> Any:
     """Return samples as ArviZ wants them.
@@ -32,19 +58,24 @@ def to_arviz(
     its keys, nested ones are joined by dots (``"a.b"``), as are the parts of a name with slashes;
     a bare array is ``"x"``, the items of a tuple are ``"x.0"``, ``"x.1"``.
 
-    The group ``sample_stats`` holds, under ArviZ's names, ``lp`` (log density of the draw, up to a
-    constant), ``acceptance_rate``, ``diverging``, ``n_steps`` (gradient evaluations of the
-    transition itself), ``energy`` (that of the draw; not a number where the acceptance
-    probability underflowed to 0), and besides ``accepted`` and ``accept_margin``
+    The group ``sample_stats`` holds of every draw, under ArviZ's names, ``lp`` (log density, up to
+    a constant), ``acceptance_rate``, ``diverging``, ``step_size``, ``n_steps`` (gradient
+    evaluations of the transition itself), ``energy`` (that of the draw; not a number where the
+    acceptance probability underflowed to 0), and besides ``accepted`` and ``accept_margin``
     (:class:`~parallel_mcmc.kernels.metropolis.TransitionInfo`). What a kernel does not report is
-    left out. The attributes of the group tell how the chains were solved: for every chain whether
-    it ``converged``, ``newton_iterations``, ``gradient_evaluations`` and ``fallback_steps``, and
-    ``gradient_evaluations_per_draw`` over all.
+    left out. Of every chain it holds how it was solved: whether it ``converged``, the
+    ``newton_iterations``, the gradient ``evaluations``, the largest ``residual``, in posterior
+    standard deviations, and ``fallback``, the draws that the plain loop had to make.
+
+    Attributes tell the library and its version, the seconds of sampling, the steps of the warmup
+    and the gradient evaluations of a draw.
 
     Parameters
     ----------
     samples
-        What :func:`parallel_mcmc.sample` returned.
+        What :func:`parallel_mcmc.sample` returned, or a :class:`parallel_mcmc.numpyro.MCMC` that
+        has run. The latter gives the values of the model's sites, names dimensions after the
+        model's plates, and adds the observed data and the draws of a warmup that were collected.
     position
         Values that take the place of ``samples.position``, such as a transform of it; leaves
         ``(num_chains, num_samples, ...)``.
@@ -52,9 +83,22 @@ def to_arviz(
         Coordinate values of named dimensions.
     dims
         Names of the dimensions of a variable, without chain and draw.
+    log_likelihood
+        Of every observation at every draw, ``(num_chains, num_samples, ...)``; for an ``MCMC``
+        True computes it.
+    prior
+        Draws from the prior, leading axis their number, as ``numpyro.infer.Predictive`` has them.
+        What is no variable of the posterior goes into the group ``prior_predictive``.
+    posterior_predictive, predictions
+        Draws of data, ``(num_chains, num_samples, ...)`` or flat, ``(num_chains * num_samples,
+        ...)``, as ``numpyro.infer.Predictive`` has them.
+    observed_data, constant_data
+        Arrays by name.
+    warmup
+        Result of a warmup; gives the groups ``warmup_posterior`` and ``warmup_sample_stats`` if its
+        draws were kept. ``position`` does not transform them.
     **groups
-        More groups by name, each a dictionary of arrays: ``observed_data={"y": y}``,
-        ``posterior_predictive=...``, ``log_likelihood=...``.
+        More groups by name, each a dictionary of arrays.
 
     Returns
     -------
@@ -63,9 +107,11 @@ def to_arviz(
 
     Raises
     ------
+    TypeError
+        If ``samples`` are of another kind.
     ValueError
-        If two leaves of the position would have one name, or a group is given that comes from
-        the samples.
+        If two leaves of the position would have one name, an array has a wrong shape, or a group is
+        given that comes from the samples.
 
     Examples
     --------
@@ -84,29 +130,74 @@ def to_arviz(
     taken = sorted({"posterior", "sample_stats"} & groups.keys())
     if taken:
         raise ValueError(f"groups must not hold {', '.join(taken)}: these come from the samples")
-    data = {
-        "posterior": _named(samples.position if position is None else position),
-        "sample_stats": _sample_stats(samples),
-        **{name: dict(group) for name, group in groups.items()},
+    results = _results(samples, log_likelihood, warmup)
+    samples, shape = results.samples, results.samples.logdensity.shape
+    posterior = _named(results.position if position is None else position)
+    known = {
+        "observed_data": observed_data or results.observed_data,
+        "constant_data": constant_data,
+        "log_likelihood": _shaped("log_likelihood", results.log_likelihood, shape),
+        "posterior_predictive": _shaped("posterior_predictive", posterior_predictive, shape),
+        "predictions": _shaped("predictions", predictions, shape),
+        **_prior_groups(prior, posterior),
+        **_warmup_groups(results),
+        **groups,
     }
-    library = {
-        "inference_library": "parallel_mcmc",
-        "inference_library_version": parallel_mcmc.__version__,
+    data = {"posterior": posterior, "sample_stats": _sample_stats(samples)}
+    data |= {name: _named(group) for name, group in known.items() if group}
+    library = _provenance(results)
+    evaluations = float(np.sum(samples.stats.gradient_evaluations) / samples.logdensity.size)
+    attrs = {
+        name: library | ({"gradient_evaluations_per_draw": evaluations} if "stats" in name else {})
+        for name in ("posterior", "sample_stats")
     }
-    attrs = {"posterior": library, "sample_stats": library | _solver_attributes(samples)}
-    coords = {name: list(values) for name, values in (coords or {}).items()}
-    dims = {name: list(values) for name, values in (dims or {}).items()}
+    all_dims = {_dotted(name): list(values) for name, values in results.dims.items()}
+    all_dims |= {_dotted(name): list(values) for name, values in (dims or {}).items()}
+    tree = _from_dict(
+        data,
+        attrs,
+        coords={name: list(values) for name, values in (coords or {}).items()},
+        dims=all_dims,
+    )
+    for name, values in _solver_stats(samples).items():
+        tree["sample_stats"][name] = xarray.DataArray(values, dims=["chain"])
+    return tree
+
+
+def _from_dict(data: dict, attrs: dict, **options: Any) -> Any:
     if DATA_TREE:
-        return az.from_dict(data, coords=coords, dims=dims, attrs=attrs)
+        return az.from_dict(data, attrs=attrs, save_warmup=True, **options)
     group_attrs = {f"{name}_attrs": values for name, values in attrs.items()}
-    return az.from_dict(**data, coords=coords, dims=dims, **group_attrs)
+    return az.from_dict(**data, **group_attrs, save_warmup=True, **options)
+
+
+def _results(samples: Any, log_likelihood: Any, warmup: WarmupResult | None) -> Results:
+    """Return what there is to convert, whatever it comes from."""
+    if isinstance(samples, Samples):
+        if isinstance(log_likelihood, bool):
+            raise ValueError("log_likelihood must be a dictionary of arrays: samples have no model")
+        before = None if warmup is None or warmup.draws is None else warmup.draws.position
+        return Results(samples, samples.position, warmup, before, {}, log_likelihood or {}, {})
+    from parallel_mcmc.numpyro import MCMC
+    from parallel_mcmc.numpyro.results import results_of
+
+    if not isinstance(samples, MCMC):
+        raise TypeError(
+            "samples must be those of parallel_mcmc.sample, or a parallel_mcmc.numpyro.MCMC, got "
+            f"{type(samples).__module__}.{type(samples).__name__}"
+        )
+    if warmup is not None:
+        raise ValueError("warmup must be left out: the MCMC holds its own")
+    results = results_of(samples, bool(log_likelihood) and not isinstance(log_likelihood, Mapping))
+    if isinstance(log_likelihood, Mapping):
+        results = results._replace(log_likelihood=log_likelihood)
+    return results
 
 
 def _named(position: PyTree) -> dict[str, np.ndarray]:
     variables: dict[str, np.ndarray] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(position):
-        # A slash would make a group of a netCDF file.
-        name = jax.tree_util.keystr(path, simple=True, separator=".").replace("/", ".")
+        name = _dotted(jax.tree_util.keystr(path, simple=True, separator="."))
         if not name or name[0].isdigit():
             name = f"x.{name}" if name else "x"
         if name in variables:
@@ -115,8 +206,66 @@ def _named(position: PyTree) -> dict[str, np.ndarray]:
     return variables
 
 
+def _dotted(name: str) -> str:
+    # A slash would make a group of a netCDF file.
+    return name.replace("/", ".")
+
+
+def _shaped(
+    group: str, arrays: Mapping[str, Any] | None, shape: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """Return arrays with the leading axes chain and draw, which may be one."""
+
+    def shaped(name: str, array: Any) -> np.ndarray:
+        array = np.asarray(array)
+        if array.shape[:2] == shape:
+            return array
+        if array.shape[:1] == (shape[0] * shape[1],):
+            return array.reshape(*shape, *array.shape[1:])
+        raise ValueError(
+            f"{group} must have the leading axes {shape} or ({shape[0] * shape[1]},), got the "
+            f"shape {array.shape} of {name!r}"
+        )
+
+    return {name: shaped(name, array) for name, array in (arrays or {}).items()}
+
+
+def _prior_groups(
+    prior: Mapping[str, Any] | None, posterior: Mapping[str, Any]
+) -> dict[str, dict[str, np.ndarray]]:
+    arrays = {name: np.asarray(array) for name, array in (prior or {}).items()}
+    lengths = {array.shape[:1] for array in arrays.values()}
+    if len(lengths) > 1 or () in lengths:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise ValueError(f"prior must have arrays with one leading axis, of draws, got {shapes}")
+    groups: dict[str, dict[str, np.ndarray]] = {"prior": {}, "prior_predictive": {}}
+    for name, array in arrays.items():
+        group = "prior" if _dotted(name) in posterior else "prior_predictive"
+        groups[group][name] = array[None]
+    return groups
+
+
+def _warmup_groups(results: Results) -> dict[str, dict[str, np.ndarray]]:
+    warmup = results.warmup
+    if warmup is None or warmup.draws is None:
+        return {}
+    stats = _transition_stats(warmup.draws.info, warmup.draws.logdensity)
+    step_sizes = np.broadcast_to(warmup.step_sizes, stats["lp"].shape)
+    return {
+        "warmup_posterior": _named(results.warmup_position),
+        "warmup_sample_stats": stats | {"step_size": step_sizes},
+    }
+
+
 def _sample_stats(samples: Samples) -> dict[str, np.ndarray]:
-    info = samples.info
+    stats = _transition_stats(samples.info, samples.logdensity)
+    if samples.step_size is not None:
+        step_size = np.asarray(samples.step_size)[:, None]
+        stats["step_size"] = np.broadcast_to(step_size, samples.logdensity.shape)
+    return stats
+
+
+def _transition_stats(info: Any, logdensity: Any) -> dict[str, np.ndarray]:
     fields = {
         "acceptance_rate": "acceptance_rate",
         "diverging": "is_divergent",
@@ -125,7 +274,7 @@ def _sample_stats(samples: Samples) -> dict[str, np.ndarray]:
         "accept_margin": "accept_margin",
     }
     stats = {name: getattr(info, field, None) for name, field in fields.items()}
-    stats = {"lp": samples.logdensity, "energy": _energy(info), **stats}
+    stats = {"lp": logdensity, "energy": _energy(info), **stats}
     return {name: np.asarray(value) for name, value in stats.items() if value is not None}
 
 
@@ -143,14 +292,40 @@ def _energy(info: Any) -> np.ndarray | None:
     return np.where(accepted, energy, initial).astype(energy.dtype)
 
 
-def _solver_attributes(samples: Samples) -> dict[str, Any]:
-    """Return integers and floats only, since netCDF has no booleans."""
-    stats = jax.tree.map(np.asarray, samples.stats)
-    draws = samples.logdensity.size
-    return {
-        "converged": stats.converged.astype(np.int64),
-        "newton_iterations": stats.iterations.astype(np.int64),
-        "gradient_evaluations": stats.gradient_evaluations.astype(np.int64),
-        "gradient_evaluations_per_draw": float(stats.gradient_evaluations.sum() / draws),
-        "fallback_steps": stats.fallback_steps.astype(np.int64),
+def _solver_stats(samples: Samples) -> dict[str, np.ndarray]:
+    """Return one number a chain."""
+    stats = samples.stats
+    values = {
+        "converged": stats.converged,
+        "newton_iterations": stats.iterations,
+        "evaluations": stats.gradient_evaluations,
+        "residual": stats.residual,
+        "fallback": stats.fallback_steps,
     }
+    return {name: np.asarray(value) for name, value in values.items()}
+
+
+def _provenance(results: Results) -> dict[str, Any]:
+    attrs: dict[str, Any] = {
+        "inference_library": "parallel_mcmc",
+        "inference_library_version": parallel_mcmc.__version__,
+    }
+    if results.samples.sampling_time is not None:
+        attrs["sampling_time"] = results.samples.sampling_time
+    if results.warmup is not None:
+        attrs["tuning_steps"] = len(results.warmup.step_sizes)
+    return attrs
+
+
+def thinned(samples: Samples, kept: slice) -> Samples:
+    """Return samples with a part of the draws."""
+
+    def take(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf[:, kept], tree)
+
+    return dataclasses.replace(
+        samples,
+        position=take(samples.position),
+        info=take(samples.info),
+        logdensity=take(samples.logdensity),
+    )

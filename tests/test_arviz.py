@@ -1,4 +1,4 @@
-from types import SimpleNamespace
+import dataclasses
 
 import arviz as az
 import jax
@@ -8,8 +8,16 @@ import pytest
 
 import parallel_mcmc as pmc
 from parallel_mcmc.arviz import to_arviz
+from parallel_mcmc.warmup import window_adaptation
 
 CHAINS, DRAWS = 3, 40
+SOLVER = {
+    "converged": "converged",
+    "newton_iterations": "iterations",
+    "evaluations": "gradient_evaluations",
+    "residual": "residual",
+    "fallback": "fallback_steps",
+}
 
 
 def logdensity(position):
@@ -113,20 +121,93 @@ def test_energy_of_an_underflowed_probability_is_not_a_number():
 
 
 def test_statistics_of_a_kernel_that_reports_none(samples):
-    bare = SimpleNamespace(**{**vars(samples), "info": ()})
-    assert list(to_arviz(bare)["sample_stats"].data_vars) == ["lp"]
+    bare = dataclasses.replace(samples, info=(), step_size=None, sampling_time=None)
+    data = to_arviz(bare)
+    assert set(data["sample_stats"].data_vars) == {"lp", *SOLVER}
+    assert "sampling_time" not in data["posterior"].attrs
+
+
+def test_how_the_chains_were_solved(samples):
+    stats = to_arviz(samples)["sample_stats"]
+    for name, field in SOLVER.items():
+        assert stats[name].dims == ("chain",)
+        np.testing.assert_array_equal(stats[name], getattr(samples.stats, field))
+    assert stats["converged"].all() and (stats["newton_iterations"] > 0).all()
+    assert stats["step_size"].shape == (CHAINS, DRAWS)
+    np.testing.assert_allclose(stats["step_size"], 1.4, rtol=1e-6)
 
 
 def test_attributes(samples):
     data = to_arviz(samples)
-    assert data["posterior"].attrs["inference_library"] == "parallel_mcmc"
-    attrs = data["sample_stats"].attrs
-    assert attrs["inference_library_version"] == pmc.__version__
-    np.testing.assert_array_equal(attrs["converged"], 1)
-    np.testing.assert_array_equal(attrs["newton_iterations"], samples.stats.iterations)
-    np.testing.assert_array_equal(attrs["fallback_steps"], samples.stats.fallback_steps)
+    for group in ["posterior", "sample_stats"]:
+        attrs = data[group].attrs
+        assert attrs["inference_library"] == "parallel_mcmc"
+        assert attrs["inference_library_version"] == pmc.__version__
+        assert attrs["sampling_time"] == samples.sampling_time > 0
     per_draw = samples.stats.gradient_evaluations.sum() / (CHAINS * DRAWS)
     assert attrs["gradient_evaluations_per_draw"] == pytest.approx(per_draw)
+
+
+def test_groups_of_data_and_predictions(samples):
+    flat = np.arange(CHAINS * DRAWS * 2.0).reshape(CHAINS * DRAWS, 2)
+    data = to_arviz(
+        samples,
+        prior={"a": np.zeros(7), "y": np.zeros((7, 2))},
+        posterior_predictive={"y": flat},
+        predictions={"y": flat.reshape(CHAINS, DRAWS, 2)},
+        log_likelihood={"y": flat},
+        observed_data={"y": np.zeros(2)},
+        constant_data={"time": np.arange(2)},
+        coords={"time": ["early", "late"]},
+        dims={"y": ["time"]},
+    )
+    assert data["prior"]["a"].shape == (1, 7)
+    assert data["prior_predictive"]["y"].dims == ("chain", "draw", "time")
+    for group in ["posterior_predictive", "predictions", "log_likelihood"]:
+        np.testing.assert_array_equal(data[group]["y"], flat.reshape(CHAINS, DRAWS, 2))
+    assert list(data["posterior_predictive"]["time"].values) == ["early", "late"]
+    assert data["observed_data"]["y"].dims == ("time",)
+    assert data["constant_data"]["time"].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"posterior_predictive": {"y": np.zeros(7)}}, "posterior_predictive must have the lead"),
+        ({"log_likelihood": {"y": np.zeros((2, DRAWS))}}, "log_likelihood must have the leading"),
+        ({"log_likelihood": True}, "log_likelihood must be a dictionary"),
+        ({"prior": {"a": np.zeros(3), "b": np.zeros(4)}}, "prior must have arrays with one lead"),
+        ({"prior": {"a": 1.0}}, "prior must have arrays with one leading axis"),
+    ],
+)
+def test_wrong_shapes(samples, options, message):
+    with pytest.raises(ValueError, match=message):
+        to_arviz(samples, **options)
+
+
+def test_samples_of_another_kind():
+    with pytest.raises(TypeError, match="samples must be those of parallel_mcmc.sample.*dict"):
+        to_arviz({"a": np.zeros((2, 3))})
+
+
+def test_warmup_groups(samples):
+    kernel = pmc.mala(logdensity, 0.3)
+    start = {"a": jnp.zeros(2), "b": jnp.zeros((2, 2))}
+    warmups = [
+        window_adaptation(jax.random.key(0), kernel, start, 30, num_chains=2, keep_draws=keep)
+        for keep in [True, False]
+    ]
+    data = to_arviz(samples, warmup=warmups[0])
+    draws = warmups[0].draws
+    np.testing.assert_array_equal(data["warmup_posterior"]["b"], draws.position["b"])
+    stats = data["warmup_sample_stats"]
+    np.testing.assert_array_equal(stats["lp"], draws.logdensity)
+    np.testing.assert_array_equal(stats["step_size"][0], warmups[0].step_sizes)
+    assert data["posterior"].attrs["tuning_steps"] == 30
+    data = to_arviz(samples, warmup=warmups[1])
+    groups = data.groups() if callable(data.groups) else data.groups
+    assert not any("warmup" in group for group in groups)
+    assert data["posterior"].attrs["tuning_steps"] == 30
 
 
 @pytest.mark.parametrize("chains", [1, CHAINS])
@@ -141,8 +222,7 @@ def test_netcdf_round_trip(tmp_path, chains):
         for name, variable in data[group].data_vars.items():
             np.testing.assert_array_equal(again[group][name], variable)
             assert again[group][name].dtype == variable.dtype
-    for name, value in data["sample_stats"].attrs.items():
-        np.testing.assert_array_equal(again["sample_stats"].attrs[name], np.squeeze(value))
+    assert dict(again["sample_stats"].attrs) == dict(data["sample_stats"].attrs)
 
 
 def test_groups_of_the_samples_cannot_be_given(samples):

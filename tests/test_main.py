@@ -139,7 +139,7 @@ def test_demo(capsys, tmp_path, one_method):
     assert (data["posterior"]["tau"] > 0).all()
     assert data["posterior"]["theta"].dims == ("chain", "draw", "school")
     assert data["observed_data"]["y"].shape == (8,)
-    assert (data["sample_stats"].attrs["newton_iterations"] > 0).all()
+    assert (data["sample_stats"]["newton_iterations"] > 0).all()
 
 
 @pytest.mark.slow

@@ -74,12 +74,12 @@ class History:
         self._step_sizes = step_sizes
 
     def kept(self, thinning: int) -> slice:
-        """Return which draws to keep; as in NumPyro the last one is always among them."""
-        return slice(self._count % thinning + thinning - 1, self._count, thinning)
+        """Return which draws to keep."""
+        return kept_draws(self._count, thinning)
 
     def sites(self, kept: slice, constrain: Partial, removed: tuple[str, ...] = ()) -> PyTree:
         """Return the values of the sites but for ``removed``."""
-        return _sites(constrain, _take(self._draws.position, kept), removed)
+        return sites_of(constrain, _take(self._draws.position, kept), removed)
 
     def fields(
         self, kept: slice, names: Sequence[str], logdensity: Partial | None = None
@@ -131,6 +131,32 @@ class History:
         return _take(values[name], kept)
 
 
+def kept_draws(count: int, thinning: int) -> slice:
+    """Return which of ``count`` draws to keep; as in NumPyro the last one is always among them."""
+    return slice(count % thinning + thinning - 1, count, thinning)
+
+
+@partial(jax.jit, static_argnums=2)
+def sites_of(constrain: Partial, positions: PyTree, removed: tuple[str, ...] = ()) -> PyTree:
+    """Return the values of the sites, but for ``removed``, at positions of all draws.
+
+    Parameters
+    ----------
+    constrain
+        From one unconstrained position to the values of the sites.
+    positions
+        Leaves ``(num_chains, num_draws, ...)``.
+    removed
+        Sites to leave out.
+    """
+
+    def sites(position: PyTree) -> PyTree:
+        values = constrain(position)
+        return {k: v for k, v in values.items() if k not in removed} if removed else values
+
+    return _map_draws(sites, positions)
+
+
 def with_chain_axis(state: SamplerState) -> SamplerState:
     """Return the state of one chain, or of several, as that of several."""
     if not is_prng_key(state.rng_key):
@@ -153,15 +179,6 @@ def transition_keys(state: SamplerState, num_samples: int) -> jax.Array:
 
 def _take(tree: PyTree, kept: slice) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[:, kept]), tree)
-
-
-@partial(jax.jit, static_argnums=2)
-def _sites(constrain: Partial, positions: PyTree, removed: tuple[str, ...]) -> PyTree:
-    def sites(position: PyTree) -> PyTree:
-        values = constrain(position)
-        return {k: v for k, v in values.items() if k not in removed} if removed else values
-
-    return _map_draws(sites, positions)
 
 
 @jax.jit

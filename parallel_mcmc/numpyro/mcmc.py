@@ -417,15 +417,15 @@ def _warn_of_foreign_kernel(sampler: Any, solver: str | Newton, window: int | No
 
 def _joined(parts: Sequence[Samples]) -> Samples:
     """Return the samples of single chains as those of all."""
-    names = [field.name for field in dataclasses.fields(Samples)]
-    return Samples(
-        *(
-            jax.tree.map(
-                lambda *leaves: np.concatenate(leaves), *(getattr(part, name) for part in parts)
-            )
-            for name in names
-        )
+
+    def fields(part: Samples) -> dict[str, Any]:
+        return {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+
+    joined = jax.tree.map(
+        lambda *leaves: np.concatenate(leaves),
+        *(fields(part) | {"sampling_time": None} for part in parts),
     )
+    return Samples(**joined | {"sampling_time": sum(part.sampling_time or 0 for part in parts)})
 
 
 def _chain_keys(rng_key: jax.Array, num_chains: int) -> jax.Array:
