@@ -170,7 +170,7 @@ def test_scoped_sites_and_plates():
     mcmc.run(jax.random.key(0))
     posterior = to_arviz(mcmc)["posterior"]
     assert set(posterior.data_vars) == {"left.loc", "free"}
-    assert [name.split("/")[-1] for name in posterior["left.loc"].dims[2:]] == ["rows", "columns"]
+    assert posterior["left.loc"].dims[2:] == ("left.rows", "left.columns")
     assert posterior["free"].shape == (1, 5, 2, 3)
 
 

@@ -5,10 +5,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib import _pylab_helpers
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import parallel_mcmc as pmc
-from parallel_mcmc.plots import plot_convergence, plot_trace
+from parallel_mcmc.plots import (
+    Iterations,
+    animate_iterations,
+    estimate_lyapunov,
+    plot_convergence,
+    plot_front,
+    plot_iterations,
+    plot_lyapunov,
+    plot_overlay,
+    plot_residuals,
+    plot_trace,
+    record_iterations,
+)
 
 CHAINS, DRAWS = 4, 60
 
@@ -135,3 +148,151 @@ def test_unknown_variables_are_refused(samples):
         plot_trace(samples, var_names=["nope"])
     with pytest.raises(ValueError, match="max_rows must be a positive integer"):
         plot_trace(samples, max_rows=0)
+
+
+# How the chain was solved.
+
+KERNEL = pmc.mala(lambda q: -0.5 * jnp.sum(q**2 + 0.1 * q**4), 0.3)
+START = jnp.zeros(2)
+
+
+def chain(solver, num_samples=80):
+    return pmc.sample(
+        jax.random.key(3), KERNEL, START, num_samples, solver=solver, progress_bar=False
+    )
+
+
+@pytest.fixture(scope="module", params=[80, 16])
+def recorded(request):
+    return record_iterations(KERNEL, START, jax.random.key(3), 80, window=request.param)
+
+
+def test_the_last_iterate_is_the_chain(recorded):
+    sequential = chain("sequential").position[0]
+    np.testing.assert_allclose(recorded.coordinates[-1], sequential, atol=1e-3)
+    assert recorded.done[-1] == 80
+    assert (np.diff(recorded.done) > 0).all()
+    assert len(recorded.residual) == len(recorded.done) == len(recorded.coordinates) - 1
+    # What has been found stays: those draws are exact.
+    for done, iterate in zip(recorded.done, recorded.coordinates[1:], strict=True):
+        np.testing.assert_allclose(iterate[: done - 1], sequential[: done - 1], atol=1e-3)
+    if recorded.window == 80:
+        parallel = chain(pmc.deer()).stats.iterations
+        # The driver's windows are smaller on a CPU.
+        assert len(recorded.done) <= parallel[0]
+    else:
+        assert np.isnan(recorded.residual[0, 16:]).all()
+        assert np.isnan(recorded.coordinates[0, 16:]).all()
+
+
+def test_iterations_end_where_they_are_told_to():
+    recorded = record_iterations(KERNEL, START, jax.random.key(3), 80, max_iterations=2)
+    assert len(recorded.done) == 2 and recorded.done[-1] < 80
+
+
+def test_residuals_and_front(recorded):
+    ax = plot_residuals(recorded)
+    drawn(ax.figure)
+    assert isinstance(ax, Axes)
+    image = ax.get_images()[0].get_array()
+    assert image.shape == recorded.residual.shape
+    seen = recorded.residual > 0
+    np.testing.assert_array_equal(np.ma.getmaskarray(image), ~seen)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("draw", "Newton iteration")
+    assert "residual" in ax.figure.axes[1].get_ylabel()
+
+    ax = plot_front(recorded)
+    drawn(ax.figure)
+    lines = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
+    np.testing.assert_array_equal(lines["found"], [0, *recorded.done])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Newton iteration", "draw")
+
+
+def test_iterates_that_run_away_leave_colours_for_the_rest():
+    residual = np.array([[np.inf, 1e300, 1.0], [np.nan, 1e-3, 0.0]])
+    recorded = Iterations(np.zeros((3, 3, 1)), residual, np.array([1, 3]), 3, 1e-4)
+    ax = plot_residuals(recorded)
+    drawn(ax.figure)
+    assert ax.get_images()[0].norm.vmax == 1e4
+
+
+def test_animation(recorded, tmp_path):
+    file = tmp_path / "chain.gif"
+    animation = animate_iterations(recorded, index=1, file=file)
+    from PIL import Image
+
+    with Image.open(file) as image:
+        assert image.n_frames == len(recorded.coordinates)
+        assert image.size == (800, 340)
+    ax = animation._fig.axes[0]
+    line = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
+    np.testing.assert_array_equal(line["iterate"], recorded.coordinates[-1, :, 1])
+    assert len(line["found"]) == 80
+    animate_iterations(recorded)
+    with pytest.raises(ValueError, match="index must be from 0 to 1, got 2"):
+        animate_iterations(recorded, index=2)
+
+
+def test_iterations_against_the_length():
+    ax = plot_iterations({"one": [4, 5], "many": [[3, 5, 9], [4, 6, 8]]}, [100, 1000])
+    drawn(ax.figure)
+    lines = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
+    np.testing.assert_array_equal(lines["many"], [5, 6])
+    np.testing.assert_array_equal(lines["one a step"], [100, 1000])
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert (
+        "one a step"
+        not in plot_iterations(
+            {"one": [4, 5]}, [100, 1000], sequential=False
+        ).get_legend_handles_labels()[1]
+    )
+    with pytest.raises(ValueError, match=r"iterations\['one'\] must have one row for"):
+        plot_iterations({"one": [4, 5, 6]}, [100, 1000])
+
+
+def test_overlay():
+    parallel, sequential = (chain(solver) for solver in ["parallel", "sequential"])
+    ax = plot_overlay(parallel, sequential, index=1, draws=50)
+    drawn(ax.figure)
+    loop, dots = ax.get_lines()
+    np.testing.assert_array_equal(loop.get_ydata(), sequential.position[0, :50, 1])
+    np.testing.assert_array_equal(dots.get_ydata(), parallel.position[0, :50, 1])
+    assert ax.get_title(loc="right").startswith("largest difference")
+    for options, message in [
+        ({"chain": 1}, "chain must be from 0 to 0, got 1"),
+        ({"index": -1}, "index must be from 0 to 1, got -1"),
+        ({"draws": 0}, "draws must be a positive integer"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            plot_overlay(parallel, sequential, **options)
+    with pytest.raises(ValueError, match="equal shapes"):
+        plot_overlay(parallel, chain("sequential", 40))
+
+
+def test_lyapunov_exponent_of_a_linear_chain(x64):
+    """HMC on a standard normal that accepts all: ``w' = cos θ w + ...``, and log |cos θ|."""
+    kernel = pmc.hmc(lambda q: -0.5 * jnp.sum(q**2), 0.1, jnp.ones(2), 5)
+    lyapunov = estimate_lyapunov(kernel, jnp.zeros(2), jax.random.key(0), 200)
+    contraction = float(kernel.unit_gaussian()[0])
+    rates = pmc.sample(
+        jax.random.key(0), kernel, jnp.zeros(2), 200, progress_bar=False
+    ).info.is_accepted[0]
+    np.testing.assert_allclose(lyapunov.growth, np.where(rates, np.log(contraction), 0), atol=1e-9)
+    np.testing.assert_allclose(lyapunov.exponent, lyapunov.growth.mean())
+    ax = plot_lyapunov(lyapunov)
+    drawn(ax.figure)
+    running = ax.get_lines()[0].get_ydata()
+    np.testing.assert_allclose(running[-1], lyapunov.exponent)
+    assert ax.get_title(loc="right").startswith(f"{lyapunov.exponent:.3f}")
+    with pytest.raises(ValueError, match="num_samples must be at least 20"):
+        estimate_lyapunov(kernel, jnp.zeros(2), jax.random.key(0), 19)
+
+
+def test_chaotic_chains_have_a_positive_exponent():
+    """Long trajectories of two coupled oscillators: neighbours part."""
+    kernel = pmc.hmc(lambda q: -2 * (q[0] * q[1]) ** 2 - 0.05 * jnp.sum(q**2), 0.1, None, 100)
+    lyapunov = estimate_lyapunov(kernel, jnp.ones(2), jax.random.key(0), 400)
+    assert lyapunov.exponent > 4 * lyapunov.error
+    ax = plot_lyapunov(lyapunov)
+    low, high = ax.get_ylim()
+    assert low < 0 < lyapunov.exponent < high

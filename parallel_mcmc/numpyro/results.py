@@ -99,5 +99,6 @@ def _plates(site: dict) -> list[str | None]:
     names: list[str | None] = [None] * len(site["fn"].batch_shape)
     for frame in site["cond_indep_stack"]:
         if -frame.dim <= len(names) and site["fn"].batch_shape[frame.dim] == frame.size:
-            names[frame.dim] = frame.name
+            # As the variables, whose names hold no slash in ArviZ.
+            names[frame.dim] = frame.name.replace("/", ".")
     return names

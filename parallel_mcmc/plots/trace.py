@@ -1,141 +1,20 @@
-"""Pictures of how a chain was solved and of what it drew.
-
-The figures are made without pyplot, so that no window opens and nothing has to be closed; save one
-by ``figure.savefig("trace.png")``.
-"""
+"""What the chains drew, and whether they agree."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import arviz as az
+import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike
 
 from parallel_mcmc._errors import require_positive_int
+from parallel_mcmc.plots.style import COLOURS, GREY, new_axes
 from parallel_mcmc.sampling import Samples
-
-__all__ = ["plot_convergence", "plot_trace"]
-
-# The palette of Okabe and Ito, which colour-blind readers can tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "os^Dv<>"
-GREY = "0.45"
-
-
-def plot_convergence(
-    residual_history: ArrayLike | Mapping[str, ArrayLike],
-    *,
-    tolerance: float | None = None,
-    ax: Axes | None = None,
-) -> Figure:
-    """Draw the residual against the Newton iteration.
-
-    Parameters
-    ----------
-    residual_history
-        ``Solution.residual_history``, or several of them by their labels. Entries after the last
-        iteration, which are not a number, are left out. Infinite ones are triangles on the upper
-        edge, and zeros, nothing but rounding, triangles on the lower one.
-    tolerance
-        Where to draw a line: what the residual has to reach.
-    ax
-        Axes to draw on; by default those of a new figure.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If a history has no entry.
-
-    Examples
-    --------
-    >>> import jax, jax.numpy as jnp, parallel_mcmc as pmc
-    >>> drives = jax.random.normal(jax.random.key(0), (100, 2))
-    >>> solution = pmc.solve(lambda s, u: 0.5 * jnp.tanh(s) + u, jnp.zeros(2), drives)
-    >>> figure = plot_convergence({"DEER": solution.residual_history})
-    >>> figure.axes[0].get_xlabel()
-    'Newton iteration'
-    """
-    histories = (
-        residual_history if isinstance(residual_history, Mapping) else {"": residual_history}
-    )
-    if ax is None:
-        ax = Figure(figsize=(6.4, 4.2), layout="constrained").subplots()
-    styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
-    infinite = False
-    for row, (label, (colour, marker)) in enumerate(zip(histories, styles, strict=False)):
-        history = np.asarray(histories[label], dtype=float)
-        if np.isnan(history).all():
-            name = f"residual_history[{label!r}]" if label else "residual_history"
-            raise ValueError(f"{name} must have an entry that is a number")
-        # Each on a row of its own, lest they hide one another.
-        _draw_history(ax, history, label, colour, marker, top=0.98 - 0.035 * row)
-        infinite |= bool(np.isposinf(history).any())
-    if infinite:
-        ax.margins(y=0.05 + 0.05 * len(histories))
-        ax.text(1, 1, "\u25b3 infinite", transform=ax.transAxes, ha="right", va="top", color=GREY)
-    if tolerance is not None:
-        ax.axhline(tolerance, color=GREY, linestyle="--", linewidth=1, zorder=1)
-        ax.annotate(
-            "tolerance",
-            (0, tolerance),
-            (4, 3),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            va="bottom",
-            color=GREY,
-        )
-    ax.set_yscale("log")
-    ax.set_xlabel("Newton iteration")
-    ax.set_ylabel("largest residual / scale of the state")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlim(left=0.5)
-    ax.set_axisbelow(True)
-    ax.grid(axis="y", color="0.9", linewidth=0.8)
-    ax.spines[["top", "right"]].set_visible(False)
-    if any(histories):
-        # Above the axes, where no curve can be.
-        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
-    # The axes may be in a subfigure.
-    return ax.figure.figure
-
-
-def _draw_history(
-    ax: Axes, history: np.ndarray, label: str, colour: str, marker: str, top: float
-) -> None:
-    iterations = np.arange(1, len(history) + 1)
-    shown = np.isfinite(history) & (history > 0)
-    ax.plot(
-        iterations[shown],
-        history[shown],
-        color=colour,
-        marker=marker,
-        markersize=4.5,
-        markevery=max(1, int(shown.sum()) // 30),
-        linewidth=1.5,
-        label=label or None,
-    )
-    for outside, height, sign in ((np.isposinf(history), top, "^"), (history == 0, 0.0, "v")):
-        ax.plot(
-            iterations[outside],
-            np.full(outside.sum(), height),
-            color=colour,
-            marker=sign,
-            markersize=4.5,
-            markerfacecolor="none",
-            linestyle="none",
-            clip_on=False,
-            transform=ax.get_xaxis_transform(),
-        )
 
 
 def plot_trace(data: Any, *, var_names: Sequence[str] | None = None, max_rows: int = 5) -> Figure:
@@ -255,3 +134,77 @@ def _draw_ranks(ax: Axes, draws: np.ndarray, bins: int = 20) -> None:
     ax.axhline(1, color=GREY, linestyle="--", linewidth=1, zorder=0)
     ax.set_ylim(0, None)
     ax.margins(x=0)
+
+
+def plot_overlay(
+    parallel: Samples,
+    sequential: Samples,
+    *,
+    chain: int = 0,
+    index: int = 0,
+    draws: int = 200,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a chain of the parallel solver over the same one of the plain loop.
+
+    Parameters
+    ----------
+    parallel, sequential
+        Samples with the same keys.
+    chain
+        Which chain.
+    index
+        Which entry of the flattened position.
+    draws
+        How many of the first draws.
+    ax
+        Axes to draw on; by default those of a new figure.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the samples have different shapes, or ``chain`` or ``index`` is out of range.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, parallel_mcmc as pmc
+    >>> kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.5)
+    >>> both = [
+    ...     pmc.sample(
+    ...         jax.random.key(0), kernel, jnp.zeros(2), 100, solver=solver, progress_bar=False
+    ...     )
+    ...     for solver in ("parallel", "sequential")
+    ... ]
+    >>> plot_overlay(*both).get_xlabel()
+    'draw'
+    """
+    draws = require_positive_int("draws", draws)
+    ours, theirs = (_flat(samples) for samples in (parallel, sequential))
+    if ours.shape != theirs.shape:
+        raise ValueError(
+            f"parallel and sequential must have equal shapes, got {ours.shape} and {theirs.shape}"
+        )
+    for name, value, size in [("chain", chain, len(ours)), ("index", index, ours.shape[2])]:
+        if not 0 <= value < size:
+            raise ValueError(f"{name} must be from 0 to {size - 1}, got {value}")
+    ax = new_axes(ax, width=9, height=3)
+    line, dots = theirs[chain, :draws, index], ours[chain, :draws, index]
+    ax.plot(line, color=GREY, lw=1, label="plain loop")
+    ax.plot(dots, color=COLOURS[0], marker="o", ms=3, lw=0, label="parallel solver")
+    ax.margins(x=0.01)
+    ax.set_xlabel("draw")
+    ax.set_ylabel(f"position[{index}]")
+    difference = np.abs(ours[chain, :, index] - theirs[chain, :, index]).max()
+    ax.set_title(f"largest difference {difference:.0e}", loc="right", fontsize="medium", color=GREY)
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, ncols=2)
+    return ax
+
+
+def _flat(samples: Samples) -> np.ndarray:
+    """Return the positions, shape ``(num_chains, num_draws, D)``."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(samples.position)]
+    return np.concatenate([leaf.reshape(*leaf.shape[:2], -1) for leaf in leaves], axis=2)

@@ -1,0 +1,226 @@
+"""What the pictures of the solver show: every iterate, and how a chain forgets its past."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from parallel_mcmc._errors import require_key, require_positive_int
+from parallel_mcmc._tree import PyTree
+from parallel_mcmc.kernels.base import Kernel
+from parallel_mcmc.solver import Newton
+from parallel_mcmc.solver.api import default_tolerance
+from parallel_mcmc.solver.newton import Iteration, newton_iteration
+
+
+@dataclasses.dataclass(frozen=True)
+class Iterations:
+    """Every iterate of a chain, K Newton iterations over T draws in D dimensions."""
+
+    coordinates: np.ndarray
+    """Whitened positions, shape ``(K + 1, T, D)``, the first guess included; not a number where a
+    window has not come to yet."""
+    residual: np.ndarray
+    """Residual of every step in posterior standard deviations, shape ``(K, T)``; not a number
+    outside the window."""
+    done: np.ndarray
+    """Draws found after each iteration, shape ``(K,)``."""
+    window: int
+    """Draws solved for together."""
+    tolerance: float
+    """Largest residual of a draw that is taken as found."""
+
+
+def record_iterations(
+    kernel: Kernel,
+    position: PyTree,
+    key: jax.Array,
+    num_samples: int,
+    *,
+    method: Newton | None = None,
+    window: int | None = None,
+    max_iterations: int = 200,
+) -> Iterations:
+    """Solve for a chain as :func:`parallel_mcmc.sample` does, and keep every iterate.
+
+    It is for pictures: the loop over the iterations is Python's.
+
+    Parameters
+    ----------
+    kernel
+        A transition kernel.
+    position
+        Where the chain starts.
+    key
+        A key of ``jax.random.key`` or ``jax.random.PRNGKey``; the chain is that of ``sample``.
+    num_samples
+        Draws of the chain.
+    method
+        The parallel Newton method; by default one with the full Jacobian.
+    window
+        Draws solved for together; by default all of them.
+    max_iterations
+        Where to stop, though not all draws are found.
+
+    Raises
+    ------
+    TypeError
+        If ``key`` is no key.
+    ValueError
+        If a number is not a positive integer.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, parallel_mcmc as pmc
+    >>> kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.5)
+    >>> iterations = record_iterations(kernel, jnp.zeros(2), jax.random.key(0), 64, window=16)
+    >>> int(iterations.done[-1]), iterations.coordinates.shape[1:]
+    (64, (64, 2))
+    """
+    key = require_key("key", key)
+    num_samples = require_positive_int("num_samples", num_samples)
+    max_iterations = require_positive_int("max_iterations", max_iterations)
+    window = min(require_positive_int("window", window or num_samples), num_samples)
+    method = Newton() if method is None else method
+    bound = kernel.bind(position)
+    recurrence = bound.recurrence
+    draws = jax.vmap(bound.draw)(jax.random.split(key, num_samples))
+    # The last windows look beyond the end, at draws whose results are dropped.
+    draws = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[:window]]), draws)
+    anchor = bound.enter(kernel.init(position))
+    first = recurrence.chart.coordinates(anchor)
+    tolerance = default_tolerance(first.dtype)
+
+    def predicted(anchor: PyTree, start: int) -> PyTree:
+        inputs = _part(draws, start, window)
+        if recurrence.predict is not None:
+            return recurrence.predict(anchor, inputs)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (window, *leaf.shape)), anchor)
+
+    @jax.jit
+    def iterate(
+        anchor: PyTree, guess: PyTree, inputs: PyTree, memory: Any, count: Any
+    ) -> Iteration:
+        scale = jnp.ones((), first.dtype)
+        return newton_iteration(method, recurrence, anchor, guess, inputs, memory, scale, count)
+
+    coordinates = jax.jit(jax.vmap(recurrence.chart.coordinates))
+    fresh = method.initial_memory(window, first.size, first.dtype)
+    guess, memory, done = predicted(anchor, 0), fresh, 0
+    seen = np.full((num_samples + window, first.size), np.nan)
+    seen[:window] = coordinates(guess)
+    iterates, residuals, found = [seen[:num_samples].copy()], [], []
+    while done < num_samples and len(found) < max_iterations:
+        count = jnp.asarray(len(found))
+        step = iterate(anchor, guess, _part(draws, done, window), memory, count)
+        residual = np.full(num_samples + window, np.nan)
+        residual[done : done + window] = step.gap
+        seen[done : done + window] = coordinates(step.guess)
+        met = np.asarray(step.residual <= tolerance)
+        prefix = window if met.all() else int(met.argmin())
+        accepted = min(prefix + 1, window)
+        anchor = jax.tree.map(lambda leaf, n=accepted: leaf[n - 1], step.values)
+        last = jax.tree.map(lambda leaf: leaf[-1], step.guess)
+        guess = _slid(step.guess, predicted(last, done + window), accepted)
+        memory = _slid(step.memory, fresh, accepted)
+        done += accepted
+        iterates.append(seen[:num_samples].copy())
+        residuals.append(residual[:num_samples])
+        found.append(min(done, num_samples))
+    return Iterations(
+        np.stack(iterates), np.stack(residuals), np.array(found), window, float(tolerance)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Lyapunov:
+    """How fast two chains with the same randomness approach each other."""
+
+    exponent: float
+    """Largest Lyapunov exponent, per draw: the mean of ``growth``."""
+    error: float
+    """Its standard error, from the means of batches."""
+    growth: np.ndarray
+    """Logarithm of the factor by which a small difference grew in each step, shape ``(T,)``."""
+
+
+def estimate_lyapunov(
+    kernel: Kernel, position: PyTree, key: jax.Array, num_samples: int
+) -> Lyapunov:
+    """Estimate the largest Lyapunov exponent of a chain, by a tangent vector carried along.
+
+    Where it is negative the chain forgets its past, and the parallel iteration converges in a
+    number of iterations that hardly depends on the length of the chain; where it is positive it
+    cannot pay.
+
+    Parameters
+    ----------
+    kernel
+        A transition kernel.
+    position
+        Where the chain starts.
+    key
+        A key of ``jax.random.key`` or ``jax.random.PRNGKey``.
+    num_samples
+        Draws to follow it for, at least 20.
+
+    Raises
+    ------
+    TypeError
+        If ``key`` is no key.
+    ValueError
+        If ``num_samples`` is less than 20.
+
+    References
+    ----------
+    Gonzalez, Kozachkov et al., arXiv 2508.16817.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, parallel_mcmc as pmc
+    >>> kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.5)
+    >>> estimate_lyapunov(kernel, jnp.zeros(2), jax.random.key(0), 200).exponent < 0
+    True
+    """
+    key = require_key("key", key)
+    if require_positive_int("num_samples", num_samples) < 20:
+        raise ValueError(f"num_samples must be at least 20, got {num_samples}")
+    growth = np.asarray(_growth(kernel, kernel.init(position), jax.random.split(key, num_samples)))
+    # Fewer batches than 20 would not tell their own error.
+    batches = growth[: len(growth) // 20 * 20].reshape(20, -1).mean(axis=1)
+    error = float(batches.std(ddof=1) / np.sqrt(20))
+    return Lyapunov(float(growth.mean()), error, growth)
+
+
+@jax.jit
+def _growth(kernel: Any, state: PyTree, keys: jax.Array) -> jax.Array:
+    bound = kernel.bind(state.position)
+    recurrence = bound.recurrence
+    state = bound.enter(state)
+    vector = jnp.ones_like(recurrence.chart.coordinates(state))
+
+    def step(carry: tuple, key: jax.Array) -> tuple:
+        state, vector = carry
+        function = partial(recurrence.lifted_step, state=state, value=bound.draw(key))
+        _, moved, (state, _) = jax.jvp(
+            function, (recurrence.chart.coordinates(state),), (vector,), has_aux=True
+        )
+        # A step that forgets everything leaves nothing to follow.
+        length = jnp.maximum(jnp.linalg.norm(moved), jnp.finfo(moved.dtype).tiny)
+        return (state, moved / length), jnp.log(length)
+
+    vector = vector / jnp.linalg.norm(vector)
+    return jax.lax.scan(step, (state, vector), keys)[1]
+
+
+def _part(tree: PyTree, start: int, count: int) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[jnp.arange(start, start + count) % len(leaf)], tree)
+
+
+def _slid(tree: PyTree, tail: PyTree, count: int) -> PyTree:
+    return jax.tree.map(lambda leaf, new: jnp.concatenate([leaf[count:], new[:count]]), tree, tail)
