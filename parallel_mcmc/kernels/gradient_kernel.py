@@ -21,7 +21,7 @@ from parallel_mcmc.kernels.base import (
     initial_state,
 )
 from parallel_mcmc.kernels.metric import Metric
-from parallel_mcmc.kernels.metropolis import TransitionInfo
+from parallel_mcmc.kernels.metropolis import Candidate, TransitionInfo, accept
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.scans import diagonal_scan
 
@@ -47,10 +47,8 @@ class GradientKernel:
         """Gradient evaluations of one transition."""
 
     @abstractmethod
-    def transition(
-        self, evaluate: Callable[[jax.Array], Flat], state: Flat, draw: Draw
-    ) -> tuple[Flat, TransitionInfo]:
-        """Make one transition in whitened coordinates."""
+    def propose(self, evaluate: Callable[[jax.Array], Flat], state: Flat, draw: Draw) -> Candidate:
+        """Return the proposal, in whitened coordinates, and its margin."""
 
     @abstractmethod
     def split_key(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -83,7 +81,7 @@ class GradientKernel:
     def step(self, state: GradientState, draw: Draw) -> tuple[GradientState, TransitionInfo]:
         """Make one transition; deterministic."""
         target = self._target(state.position)
-        flat, info = self.transition(target.evaluate, target.enter(state), draw)
+        flat, info = _bound_step(self, target, target.enter(state), draw)
         return target.leave(flat), info
 
     def bind(self, position: PyTree) -> BoundKernel:
@@ -121,7 +119,7 @@ class GradientKernel:
 
 
 def _bound_step(kernel: GradientKernel, target: WhitenedTarget, state: Flat, draw: Draw) -> Any:
-    return kernel.transition(target.evaluate, state, draw)
+    return accept(state, kernel.propose(target.evaluate, state, draw))
 
 
 def _surrogate(

@@ -14,7 +14,7 @@ from parallel_mcmc._tree import STATIC, PyTree, as_partial, pytree
 from parallel_mcmc.kernels.base import Flat
 from parallel_mcmc.kernels.gradient_kernel import Draw, GradientKernel
 from parallel_mcmc.kernels.metric import Metric, metric
-from parallel_mcmc.kernels.metropolis import TransitionInfo, accept, is_divergent
+from parallel_mcmc.kernels.metropolis import Candidate, candidate
 
 
 @pytree
@@ -45,10 +45,8 @@ class HMC(GradientKernel):
         row = jnp.linalg.matrix_power(leapfrog, self.num_integration_steps)[0]
         return row[0], row[1]
 
-    def transition(
-        self, evaluate: Callable[[jax.Array], Flat], state: Flat, draw: Draw
-    ) -> tuple[Flat, TransitionInfo]:
-        """Integrate by leapfrog with unit mass; accept by the energy difference."""
+    def propose(self, evaluate: Callable[[jax.Array], Flat], state: Flat, draw: Draw) -> Candidate:
+        """Integrate by leapfrog with unit mass; the margin is that of the energy difference."""
         step_size = jnp.asarray(self.step_size, state.position.dtype)
 
         def leapfrog(_: int, carry: tuple[Flat, jax.Array]) -> tuple[Flat, jax.Array]:
@@ -60,18 +58,12 @@ class HMC(GradientKernel):
         proposal, momentum = jax.lax.fori_loop(
             0, self.num_integration_steps, leapfrog, (state, draw.normal)
         )
-        initial_energy = _energy(state, draw.normal)
-        new_energy = _energy(proposal, momentum)
-        chosen, probability, accepted, margin = accept(
-            draw.uniform, initial_energy, new_energy, state, proposal
-        )
-        return chosen, TransitionInfo(
-            acceptance_rate=probability,
-            is_accepted=accepted,
-            is_divergent=is_divergent(initial_energy, new_energy),
-            energy=new_energy,
-            num_integration_steps=jnp.array(self.num_integration_steps),
-            accept_margin=margin,
+        return candidate(
+            proposal,
+            draw.uniform,
+            _energy(state, draw.normal),
+            _energy(proposal, momentum),
+            self.num_integration_steps,
         )
 
 

@@ -14,7 +14,7 @@ from parallel_mcmc._tree import PyTree, as_partial, pytree
 from parallel_mcmc.kernels.base import Flat
 from parallel_mcmc.kernels.gradient_kernel import Draw, GradientKernel
 from parallel_mcmc.kernels.metric import Metric, metric
-from parallel_mcmc.kernels.metropolis import TransitionInfo, accept, is_divergent
+from parallel_mcmc.kernels.metropolis import Candidate, candidate
 
 
 @pytree
@@ -40,10 +40,8 @@ class MALA(GradientKernel):
         """``w' = (1 - ε) w + sqrt(2 ε) z``."""
         return 1 - self.step_size, jnp.sqrt(2 * self.step_size)
 
-    def transition(
-        self, evaluate: Callable[[jax.Array], Flat], state: Flat, draw: Draw
-    ) -> tuple[Flat, TransitionInfo]:
-        """Propose ``w + ε grad + sqrt(2 ε) z``; accept by the asymmetric Metropolis ratio."""
+    def propose(self, evaluate: Callable[[jax.Array], Flat], state: Flat, draw: Draw) -> Candidate:
+        """Propose ``w + ε grad + sqrt(2 ε) z``; the margin is of the asymmetric ratio."""
         step_size = jnp.asarray(self.step_size, state.position.dtype)
         drift = step_size * state.logdensity_grad
         proposal = evaluate(state.position + drift + jnp.sqrt(2 * step_size) * draw.normal)
@@ -53,18 +51,7 @@ class MALA(GradientKernel):
             back = start.position - end.position - step_size * end.logdensity_grad
             return -end.logdensity + 0.25 / step_size * jnp.dot(back, back, precision="highest")
 
-        initial_energy, new_energy = energy(proposal, state), energy(state, proposal)
-        chosen, probability, accepted, margin = accept(
-            draw.uniform, initial_energy, new_energy, state, proposal
-        )
-        return chosen, TransitionInfo(
-            acceptance_rate=probability,
-            is_accepted=accepted,
-            is_divergent=is_divergent(initial_energy, new_energy),
-            energy=new_energy,
-            num_integration_steps=jnp.array(1),
-            accept_margin=margin,
-        )
+        return candidate(proposal, draw.uniform, energy(proposal, state), energy(state, proposal))
 
 
 def mala(

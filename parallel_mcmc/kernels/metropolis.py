@@ -1,4 +1,8 @@
-"""The Metropolis accept step and what it records."""
+"""The Metropolis accept step and what it records.
+
+A Metropolis kernel has two parts: a function that returns a :class:`Candidate`, the proposal and
+its margin, both smooth in the state; and the one :func:`accept`, which is not.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,22 @@ import jax.numpy as jnp
 from parallel_mcmc._tree import PyTree
 
 DIVERGENCE_THRESHOLD = 1000.0
+
+
+class Candidate(NamedTuple):
+    """A proposal and how far it is from the accept threshold."""
+
+    proposal: PyTree
+    """The proposed state."""
+    log_margin: jax.Array
+    """``log α - log u``, with ``α`` not capped at 1: the proposal is accepted where it is
+    positive. Minus infinity where ``α`` is not a number."""
+    log_ratio: jax.Array
+    """``log α``, not capped at 0; minus infinity where it is not a number."""
+    energy: jax.Array
+    """Energy of the proposal."""
+    num_integration_steps: jax.Array
+    """Evaluations of the log density that the proposal took."""
 
 
 class TransitionInfo(NamedTuple):
@@ -24,41 +44,56 @@ class TransitionInfo(NamedTuple):
     energy: jax.Array
     """Energy of the proposal."""
     num_integration_steps: jax.Array
-    """Gradient evaluations of the transition."""
+    """Evaluations of the log density of the transition."""
     accept_margin: jax.Array
-    """``|log α - log u|``: where it is below the rounding of the log density, the decision may
-    differ between two evaluations in different order."""
+    """``|log α - log u|``, with ``α`` not capped at 1: where it is below the rounding of the log
+    density, the decision may differ between two evaluations in different order."""
 
 
-def accept(
+def candidate(
+    proposal: PyTree,
     uniform: jax.Array,
     initial_energy: jax.Array,
     energy: jax.Array,
-    state: PyTree,
-    proposal: PyTree,
-) -> tuple[PyTree, jax.Array, jax.Array, jax.Array]:
-    """Choose between ``state`` and ``proposal``.
+    num_integration_steps: jax.Array | int = 1,
+) -> Candidate:
+    """Return the candidate of a proposal.
 
     Parameters
     ----------
+    proposal
+        The proposed state.
     uniform
-        The random number, uniform on [0, 1).
+        The random number of the decision, uniform on [0, 1).
     initial_energy, energy
-        Energies of the state and of the proposal; a difference that is not a number rejects.
+        Energies of the state and of the proposal, with the density of the moves between them:
+        ``log α`` is their difference.
+    num_integration_steps
+        Evaluations of the log density that the proposal took.
+    """
+    log_ratio = initial_energy - energy
+    log_ratio = jnp.where(jnp.isnan(log_ratio), -jnp.inf, log_ratio)
+    # A uniform number of 0 would make a margin of -inf + inf where the ratio is 0.
+    threshold = jnp.log(jnp.maximum(uniform, jnp.finfo(uniform.dtype).tiny))
+    return Candidate(
+        proposal, log_ratio - threshold, log_ratio, energy, jnp.asarray(num_integration_steps)
+    )
+
+
+def accept(state: PyTree, candidate: Candidate) -> tuple[PyTree, TransitionInfo]:
+    """Choose between ``state`` and the candidate, by the sign of its margin.
 
     Returns
     -------
-    The next state, the acceptance probability, the decision, and its margin.
+    The next state, and the record of the transition.
     """
-    difference = initial_energy - energy
-    difference = jnp.where(jnp.isnan(difference), -jnp.inf, difference)
-    probability = jnp.minimum(jnp.exp(difference), 1)
-    accepted = uniform < probability
-    chosen = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), proposal, state)
-    margin = jnp.abs(jnp.minimum(difference, 0) - jnp.log(uniform))
-    return chosen, probability, accepted, margin
-
-
-def is_divergent(initial_energy: jax.Array, energy: jax.Array) -> jax.Array:
-    """Whether the energy grew by more than the threshold, or is not a number."""
-    return ~(energy - initial_energy <= DIVERGENCE_THRESHOLD)
+    accepted = candidate.log_margin > 0
+    chosen = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), candidate.proposal, state)
+    return chosen, TransitionInfo(
+        acceptance_rate=jnp.minimum(jnp.exp(candidate.log_ratio), 1),
+        is_accepted=accepted,
+        is_divergent=~(-candidate.log_ratio <= DIVERGENCE_THRESHOLD),
+        energy=candidate.energy,
+        num_integration_steps=candidate.num_integration_steps,
+        accept_margin=jnp.abs(candidate.log_margin),
+    )
