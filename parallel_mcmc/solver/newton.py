@@ -27,6 +27,9 @@ from parallel_mcmc.solver.trust_region import LevenbergMarquardt, TrustRegion
 # another order than a single step.
 ROUNDING_ULPS = 16
 
+# States that the spread of an iterate is judged by: a median of all would cost a long sort.
+SPREAD_STATES = 256
+
 # An accept decision is taken for settled where its margin exceeds this many times the error of
 # the argument, in units of the scale: a bound on the slope of the log acceptance ratio.
 MARGIN_SLOPE = 30
@@ -197,6 +200,8 @@ def newton_iteration(
         scale = sizes[-1]
     else:
         sizes = scale
+    # A chain that ranges wider than its scale lets a correction range as wide.
+    spread = jnp.maximum(_spread(jnp.where(finite[:, None], y, x)), scale)
     gap = _residual(recurrence, values, guess, y, x, sizes, finite)
 
     # How well the linear model explains the last move: it bounds the norms and mends the model.
@@ -227,7 +232,7 @@ def newton_iteration(
             correction = _delayed(moved * scale)
         if method.radius is None:
             return correction
-        return clip_length(correction / scale, method.radius) * scale
+        return clip_length(correction / spread, method.radius) * spread
 
     defect = jnp.where(finite[:, None], y - x, 0)
     correction = argument(defect)
@@ -308,6 +313,14 @@ def _observed_scale(y: jax.Array, anchor: jax.Array, finite: jax.Array) -> jax.A
     steps = jnp.arange(1, len(y) + 1, dtype=y.dtype)[:, None]
     size = jnp.sqrt(jnp.cumsum(square, axis=0) / steps)
     return jnp.where(size > 0, size, 1)
+
+
+def _spread(x: jax.Array) -> jax.Array:
+    """Return a standard deviation over time that a few wild states do not move, shape ``(D,)``."""
+    some = x[:: -(-len(x) // SPREAD_STATES)]
+    deviation = jnp.median(jnp.abs(some - jnp.median(some, axis=0)), axis=0)
+    # The median of |z| for a standard normal z.
+    return deviation / 0.6745
 
 
 def _residual(
