@@ -63,9 +63,10 @@ def to_arviz(
     evaluations of the transition itself), ``energy`` (that of the draw; not a number where the
     acceptance probability underflowed to 0), and besides ``accepted`` and ``accept_margin``
     (:class:`~parallel_mcmc.kernels.metropolis.TransitionInfo`). What a kernel does not report is
-    left out. Of every chain it holds how it was solved: whether it ``converged``, the
-    ``newton_iterations``, the gradient ``evaluations``, the largest ``residual``, in posterior
-    standard deviations, and ``fallback``, the draws that the plain loop had to make.
+    left out: a Gibbs sampler, say, does not know its log density. Of every chain it holds how it
+    was solved: whether it ``converged``, the ``newton_iterations``, the gradient ``evaluations``,
+    the largest ``residual``, in posterior standard deviations, and ``fallback``, the draws that
+    the plain loop had to make.
 
     Attributes tell the library and its version, the seconds of sampling, the steps of the warmup
     and the gradient evaluations of a draw.
@@ -131,7 +132,7 @@ def to_arviz(
     if taken:
         raise ValueError(f"groups must not hold {', '.join(taken)}: these come from the samples")
     results = _results(samples, log_likelihood, warmup)
-    samples, shape = results.samples, results.samples.logdensity.shape
+    samples, shape = results.samples, _shape(results.samples)
     posterior = _named(results.position if position is None else position)
     known = {
         "observed_data": observed_data or results.observed_data,
@@ -146,7 +147,7 @@ def to_arviz(
     data = {"posterior": posterior, "sample_stats": _sample_stats(samples)}
     data |= {name: _named(group) for name, group in known.items() if group}
     library = _provenance(results)
-    evaluations = float(np.sum(samples.stats.gradient_evaluations) / samples.logdensity.size)
+    evaluations = float(np.sum(samples.stats.gradient_evaluations) / np.prod(shape))
     attrs = {
         name: library | ({"gradient_evaluations_per_draw": evaluations} if "stats" in name else {})
         for name in ("posterior", "sample_stats")
@@ -257,11 +258,16 @@ def _warmup_groups(results: Results) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
+def _shape(samples: Samples) -> tuple[int, int]:
+    """Return the numbers of chains and draws."""
+    return np.shape(jax.tree.leaves(samples.position)[0])[:2]
+
+
 def _sample_stats(samples: Samples) -> dict[str, np.ndarray]:
     stats = _transition_stats(samples.info, samples.logdensity)
     if samples.step_size is not None:
         step_size = np.asarray(samples.step_size)[:, None]
-        stats["step_size"] = np.broadcast_to(step_size, samples.logdensity.shape)
+        stats["step_size"] = np.broadcast_to(step_size, _shape(samples))
     return stats
 
 
@@ -327,5 +333,5 @@ def thinned(samples: Samples, kept: slice) -> Samples:
         samples,
         position=take(samples.position),
         info=take(samples.info),
-        logdensity=take(samples.logdensity),
+        logdensity=None if samples.logdensity is None else take(samples.logdensity),
     )

@@ -21,12 +21,16 @@ from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
-from parallel_mcmc.solver import Newton, Surrogate
+from parallel_mcmc.solver import Newton
 
 CPU_WINDOW = 32
 ACCELERATOR_WINDOW = 4096
 SEGMENTS = 20
 """Segments of a run, where the window allows: how often the progress bar moves."""
+
+
+INIT_KEY = np.uint32(2**32 - 1)
+"""Number of the key of a chain's first state, beyond any draw's."""
 
 
 class InterruptedWarning(UserWarning):
@@ -40,13 +44,14 @@ class Samples:
     position: PyTree
     """Positions; leaves have shape ``(num_chains, num_samples, ...)``."""
     info: PyTree
-    """Information about every transition, leaves ``(num_chains, num_samples)``."""
+    """Information about every transition, leaves ``(num_chains, num_samples, ...)``."""
     stats: ChainStats
     """How the chains were solved; fields of shape ``(num_chains,)``."""
     final_state: PyTree
     """Last state of every chain, leaves ``(num_chains, ...)``: where to continue."""
-    logdensity: np.ndarray
-    """Log density of every draw, shape ``(num_chains, num_samples)``."""
+    logdensity: Any
+    """Log density of every draw, shape ``(num_chains, num_samples)``; None where the kernel does
+    not know it."""
     step_size: np.ndarray | None = None
     """Of the kernel, shape ``(num_chains,)``; None if it has no such number."""
     sampling_time: float | None = None
@@ -74,7 +79,9 @@ def sample(
 
     The chain is that of the sequential sampler: draw t of a chain uses key t of
     ``jax.random.split(chain_key, num_samples)``, where ``chain_key`` is ``key`` itself for one
-    chain and one of ``jax.random.split(key, num_chains)`` for more.
+    chain and one of ``jax.random.split(key, num_chains)`` for more. What is random in the first
+    state of a chain, such as a momentum, is drawn with
+    ``jax.random.fold_in(chain_key, 2**32 - 1)``, which is no draw's key.
 
     Parameters
     ----------
@@ -90,8 +97,9 @@ def sample(
     num_chains
         Number of chains.
     solver
-        ``"parallel"``, ``"sequential"``, a :class:`Newton` method, or ``"auto"``: parallel on an
-        accelerator, the plain loop on a CPU. The draws are the same.
+        ``"parallel"`` (by the Newton method that suits the kernel), ``"sequential"``, a
+        :class:`Newton` method, or ``"auto"``: parallel on an accelerator, the plain loop on a CPU.
+        The draws are the same.
     window
         Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator.
     progress_bar
@@ -129,8 +137,9 @@ def sample(
     num_samples = require_positive_int("num_samples", num_samples)
     num_chains = require_positive_int("num_chains", num_chains)
     runner = choose_runner(solver, window, num_samples)
-    states = initial_states(kernel, initial_position, num_chains)
     keys = key[None] if num_chains == 1 else jax.random.split(key, num_chains)
+    init_keys = jax.vmap(lambda k: jax.random.fold_in(k, INIT_KEY))(keys)
+    states = initial_states(kernel, initial_position, num_chains, init_keys)
     keys = jax.vmap(lambda k: jax.random.split(k, num_samples))(keys)
 
     return run_chains(runner, kernel, states, keys, progress_bar=progress_bar)
@@ -184,7 +193,7 @@ def run_chains(
     except KeyboardInterrupt:
         if not chunks:
             raise
-        drawn = sum(len(c.states.logdensity[0]) for c in chunks)
+        drawn = sum(jax.tree.leaves(c.states.position)[0].shape[1] for c in chunks)
         warnings.warn(
             f"interrupted after {drawn} of {num_samples} draws; returning those",
             InterruptedWarning,
@@ -221,7 +230,7 @@ def choose_runner(
     if solver == "auto":
         solver = "sequential" if on_cpu else "parallel"
     if solver == "parallel":
-        return Parallel(Newton(Surrogate()), window)
+        return Parallel(None, window)
     if solver == "sequential":
         return Sequential()
     raise ValueError(
@@ -275,4 +284,4 @@ def _collect(chunks: list[Chain], num_samples: int) -> Samples:
     )
     warn_fallback(int(np.max(stats.fallback_steps)), num_samples, int(np.max(stats.iterations)))
     final = jax.tree.map(lambda leaf: leaf[:, -1], states)
-    return Samples(states.position, info, stats, final, states.logdensity)
+    return Samples(states.position, info, stats, final, getattr(states, "logdensity", None))

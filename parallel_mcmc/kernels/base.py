@@ -1,37 +1,45 @@
-"""The kernel protocol, and what kernels that carry a gradient have in common."""
+"""The kernel protocol, the states of the kernels, and how a chain's first state is made."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_finite
-from parallel_mcmc._tree import PyTree, any_traced, pytree
-from parallel_mcmc.kernels.metric import Metric
+from parallel_mcmc._tree import PyTree, any_traced
+from parallel_mcmc.solver.jacobian import Surrogate
+from parallel_mcmc.solver.newton import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 
 
 class Kernel(Protocol):
     """A transition kernel with its randomness split off.
 
-    ``step`` is deterministic: all randomness of a transition is in ``draw``.
+    ``step`` is deterministic: all randomness of a transition is in ``draw``. States are
+    NamedTuples with a field ``position``, and a field ``logdensity`` where the kernel knows it;
+    what else a state holds is the kernel's own business.
     """
 
-    def init(self, position: PyTree) -> PyTree:
-        """Return the state at ``position``."""
+    def init(self, position: PyTree, key: jax.Array | None = None) -> Any:
+        """Return the state at ``position``; ``key`` draws what is random in it, if anything is."""
         ...
 
     def draw(self, key: jax.Array, position: PyTree | None = None) -> PyTree:
         """Draw the random numbers of one transition."""
         ...
 
-    def step(self, state: PyTree, draw: PyTree) -> tuple[PyTree, PyTree]:
+    def step(self, state: Any, draw: PyTree) -> tuple[Any, PyTree]:
         """Make one transition; returns the next state and information about it."""
+        ...
+
+    def move(self, state: Any, position: PyTree) -> Any:
+        """Return the state at another position.
+
+        What the position determines is computed anew; the rest, such as a momentum, is kept.
+        """
         ...
 
     def bind(self, position: PyTree) -> BoundKernel:
@@ -50,9 +58,23 @@ class BoundKernel(NamedTuple):
     leave: Callable[[PyTree], PyTree]
     """From the state of the recurrence to the kernel's state."""
     gradients_per_step: int
-    """Gradient evaluations of one transition."""
+    """Gradient evaluations of one transition; evaluations of whatever is costly where the kernel
+    takes no gradient."""
     gradients_per_lift: int
-    """Gradient evaluations that the chart needs to find a state from its coordinates."""
+    """Such evaluations that the chart needs to find a state from its coordinates."""
+    scale: float | None = 1.0
+    """Typical size of the coordinates; None to have it observed along the iterates."""
+    method: Newton = Newton(Surrogate())
+    """The Newton method that suits the kernel."""
+
+
+class DensityState(NamedTuple):
+    """State of the kernels that take no gradient, field by field that of BlackJAX."""
+
+    position: PyTree
+    """Position of the chain."""
+    logdensity: jax.Array
+    """Log density at the position, scalar."""
 
 
 class GradientState(NamedTuple):
@@ -66,83 +88,26 @@ class GradientState(NamedTuple):
     """Gradient of the log density, like the position."""
 
 
-class Flat(NamedTuple):
-    """A :class:`GradientState` in whitened coordinates: what the solver iterates on."""
+class PhaseState(NamedTuple):
+    """State of the kernels that carry a momentum, field by field that of BlackJAX."""
 
-    position: jax.Array
-    """Whitened position, shape ``(D,)``."""
-    logdensity: jax.Array
-    logdensity_grad: jax.Array
-    """Gradient with respect to the whitened position, shape ``(D,)``."""
-
-
-@pytree
-@dataclasses.dataclass(frozen=True)
-class WhitenedTarget:
-    """A log density as a function of the whitened position."""
-
-    logdensity_fn: Callable[[PyTree], jax.Array]
-    metric: Metric
     position: PyTree
-    """An example of a position; only its structure, shapes and dtype matter."""
-
-    def to_position(self, w: jax.Array) -> PyTree:
-        """Return the position at whitened coordinates ``w``."""
-        return ravel_pytree(self.position)[1](self.metric.color(w))
-
-    def evaluate(self, w: jax.Array) -> Flat:
-        """Return ``w`` with the log density and its gradient there."""
-        value, gradient = jax.value_and_grad(lambda w: self.logdensity_fn(self.to_position(w)))(w)
-        return Flat(w, value.astype(w.dtype), gradient)
-
-    def enter(self, state: GradientState) -> Flat:
-        """Return a kernel's state in whitened coordinates."""
-        q, g = ravel_pytree(state.position)[0], ravel_pytree(state.logdensity_grad)[0]
-        value = jnp.asarray(state.logdensity, q.dtype)
-        return Flat(self.metric.whiten(q), value, self.metric.pull_gradient(g))
-
-    def leave(self, state: Flat) -> GradientState:
-        """Return the kernel's state of whitened coordinates."""
-        unravel = ravel_pytree(self.position)[1]
-        return GradientState(
-            self.to_position(state.position),
-            state.logdensity,
-            unravel(self.metric.push_gradient(state.logdensity_grad)),
-        )
+    """Position of the chain."""
+    momentum: PyTree
+    """Momentum, like the position."""
+    logdensity: jax.Array
+    """Log density at the position, scalar."""
+    logdensity_grad: PyTree
+    """Gradient of the log density, like the position."""
 
 
-@pytree
-@dataclasses.dataclass(frozen=True)
-class WhitenedChart:
-    """The whitened position determines a :class:`Flat` state: at one gradient evaluation."""
-
-    target: WhitenedTarget
-
-    def coordinates(self, state: Flat) -> jax.Array:
-        """Return the whitened position."""
-        return state.position
-
-    def place(self, state: Flat, coordinates: jax.Array) -> Flat:
-        """Return the state with another position and the old gradient."""
-        return state._replace(position=coordinates)
-
-    def lift(self, state: Flat, coordinates: jax.Array) -> Flat:
-        """Evaluate the log density and its gradient."""
-        return self.target.evaluate(coordinates)
-
-    def rest(self, state: Flat) -> Any:
-        """Return nothing: the position determines the rest."""
-        return ()
-
-
-def initial_state(logdensity_fn: Callable, position: PyTree) -> GradientState:
-    """Return the state at ``position``.
+def checked_position(logdensity_fn: Callable, position: PyTree) -> PyTree:
+    """Return ``position`` as arrays.
 
     Raises
     ------
     ValueError
-        If the position has no entries or a non-finite one, if the log density is not a scalar, or
-        if it or its gradient is not finite.
+        If the position has no entries or a non-finite one, or if the log density is not a scalar.
     """
     position = jax.tree.map(jnp.asarray, position)
     leaves = jax.tree.leaves(position)
@@ -161,10 +126,28 @@ def initial_state(logdensity_fn: Callable, position: PyTree) -> GradientState:
         ) from error
     if getattr(shape, "shape", None) != ():
         raise ValueError(f"logdensity_fn must return a scalar, got {shape}")
-    value, gradient = jax.value_and_grad(logdensity_fn)(position)
+    return position
+
+
+def require_finite_density(value: jax.Array) -> None:
+    """Raise if the log density at the start is not finite; a traced value is not looked at."""
     if not any_traced(value) and not bool(jnp.isfinite(value)):
         raise ValueError(
             f"initial_position must have a finite log density, got logdensity_fn = {value}"
         )
+
+
+def initial_state(logdensity_fn: Callable, position: PyTree) -> GradientState:
+    """Return the state at ``position``.
+
+    Raises
+    ------
+    ValueError
+        If the position has no entries or a non-finite one, if the log density is not a scalar, or
+        if it or its gradient is not finite.
+    """
+    position = checked_position(logdensity_fn, position)
+    value, gradient = jax.value_and_grad(logdensity_fn)(position)
+    require_finite_density(value)
     require_finite("the gradient of logdensity_fn at initial_position", gradient)
     return GradientState(position, value, gradient)

@@ -24,9 +24,11 @@ class ChainStats(NamedTuple):
     iterations: jax.Array
     """Newton iterations; 0 for the plain loop."""
     gradient_evaluations: jax.Array
-    """Evaluations of the log density with its gradient, Jacobian-vector products included."""
+    """Evaluations of the log density with its gradient, Jacobian-vector products included; of
+    the log density alone, or of whole steps, where the kernel takes no gradient."""
     residual: jax.Array
-    """Largest residual of an accepted step, in posterior standard deviations."""
+    """Largest residual of an accepted step, in standard deviations: the posterior's by the
+    metric, or those observed where the kernel has no metric."""
     fallback_steps: jax.Array
     """Steps that the plain loop had to finish."""
 
@@ -42,9 +44,12 @@ class Chain(NamedTuple):
 @pytree
 @dataclasses.dataclass(frozen=True)
 class Parallel:
-    """Solve a chain by a parallel Newton method over a sliding window."""
+    """Solve a chain by a parallel Newton method over a sliding window.
 
-    method: Newton
+    Without a ``method`` it is the one that suits the kernel.
+    """
+
+    method: Newton | None
     window: int = dataclasses.field(metadata=STATIC)
     tolerance: float | None = None
     max_iterations: int | None = dataclasses.field(default=None, metadata=STATIC)
@@ -71,14 +76,13 @@ class Parallel:
         dtype = jax.eval_shape(bound.recurrence.chart.coordinates, start).dtype
         return solve_recurrence(
             bound.recurrence,
-            self.method,
+            self.method or bound.method,
             start,
             jax.vmap(bound.draw)(keys),
             window=window,
             max_iterations=self.max_iterations or default_max_iterations(total, window),
             tolerance=default_tolerance(dtype) if self.tolerance is None else self.tolerance,
-            # The metric makes every coordinate's posterior standard deviation about 1.
-            scale=jnp.ones((), dtype),
+            scale=None if bound.scale is None else jnp.full((), bound.scale, dtype),
         )
 
 

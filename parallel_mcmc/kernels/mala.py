@@ -11,10 +11,11 @@ import jax.numpy as jnp
 
 from parallel_mcmc._errors import require_callable, require_positive
 from parallel_mcmc._tree import PyTree, as_partial, pytree
-from parallel_mcmc.kernels.base import Flat
+from parallel_mcmc.kernels.gate import HARD_GATE, Gate, require_gate
 from parallel_mcmc.kernels.gradient_kernel import Draw, GradientKernel
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.metropolis import Candidate, candidate
+from parallel_mcmc.kernels.whitened import Flat
 
 
 @pytree
@@ -25,18 +26,14 @@ class MALA(GradientKernel):
     logdensity_fn: Callable[[PyTree], jax.Array]
     step_size: jax.Array
     metric: Metric
-
-    @property
-    def gradients_per_step(self) -> int:
-        """1: the gradient at the proposal."""
-        return 1
+    gate: Gate = HARD_GATE
 
     def split_key(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Split as BlackJAX does, so that equal keys give equal chains."""
         key_integrator, key_accept = jax.random.split(key)
         return key_integrator, key_accept
 
-    def unit_gaussian(self) -> tuple[jax.Array, jax.Array]:
+    def unit_gaussian(self, draw: Draw) -> tuple[jax.Array, jax.Array]:
         """``w' = (1 - ε) w + sqrt(2 ε) z``."""
         return 1 - self.step_size, jnp.sqrt(2 * self.step_size)
 
@@ -58,6 +55,8 @@ def mala(
     logdensity_fn: Callable[[PyTree], jax.Array],
     step_size: float,
     inverse_mass_matrix: Any = None,
+    *,
+    gate: Gate = HARD_GATE,
 ) -> MALA:
     """Return a MALA kernel: ``q' = q + ε M⁻¹ ∇log π(q) + sqrt(2 ε) M^(-1/2) z``, then Metropolis.
 
@@ -71,6 +70,9 @@ def mala(
         ``ε`` as BlackJAX has it, positive: the diffusion's time step, in units of the metric.
     inverse_mass_matrix
         Estimate of the posterior covariance, ``(D,)`` or ``(D, D)``; the identity by default.
+    gate
+        What the derivative of the accept decision is, for the models that differentiate the step;
+        none by default.
 
     Returns
     -------
@@ -80,7 +82,7 @@ def mala(
     Raises
     ------
     TypeError
-        If ``logdensity_fn`` is not callable.
+        If ``logdensity_fn`` is not callable, or ``gate`` is no gate.
     ValueError
         If ``step_size`` is not positive, or ``inverse_mass_matrix`` not positive definite.
 
@@ -99,4 +101,9 @@ def mala(
     """
     require_callable("logdensity_fn", logdensity_fn)
     step_size = require_positive("step_size", step_size)
-    return MALA(as_partial(logdensity_fn), jnp.asarray(step_size), metric(inverse_mass_matrix))
+    return MALA(
+        as_partial(logdensity_fn),
+        jnp.asarray(step_size),
+        metric(inverse_mass_matrix),
+        require_gate(gate),
+    )

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree
+from parallel_mcmc.kernels.gate import HARD_GATE, Gate
 
 DIVERGENCE_THRESHOLD = 1000.0
 
@@ -80,15 +81,26 @@ def candidate(
     )
 
 
-def accept(state: PyTree, candidate: Candidate) -> tuple[PyTree, TransitionInfo]:
+def accept(
+    state: PyTree, candidate: Candidate, gate: Gate = HARD_GATE
+) -> tuple[PyTree, TransitionInfo]:
     """Choose between ``state`` and the candidate, by the sign of its margin.
+
+    Parameters
+    ----------
+    state
+        The state before the transition.
+    candidate
+        The proposal, of the same structure, and its margin.
+    gate
+        What the derivative of the decision is.
 
     Returns
     -------
     The next state, and the record of the transition.
     """
     accepted = candidate.log_margin > 0
-    chosen = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), candidate.proposal, state)
+    chosen = gate.choose(candidate.log_margin, candidate.proposal, state)
     return chosen, TransitionInfo(
         acceptance_rate=jnp.minimum(jnp.exp(candidate.log_ratio), 1),
         is_accepted=accepted,

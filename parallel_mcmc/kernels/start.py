@@ -9,9 +9,12 @@ import numpy as np
 from parallel_mcmc._errors import require_finite
 from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.kernels.base import Kernel
+from parallel_mcmc.solver.chart import is_real
 
 
-def initial_states(kernel: Kernel, initial_position: PyTree, num_chains: int) -> PyTree:
+def initial_states(
+    kernel: Kernel, initial_position: PyTree, num_chains: int, keys: jax.Array | None = None
+) -> PyTree:
     """Return the states at ``initial_position``, with a leading axis of ``num_chains``.
 
     Parameters
@@ -22,6 +25,8 @@ def initial_states(kernel: Kernel, initial_position: PyTree, num_chains: int) ->
         A position; with ``num_chains > 1`` one for each chain along a leading axis of its leaves.
     num_chains
         Number of chains.
+    keys
+        A key for every chain, for kernels whose first state is random.
 
     Raises
     ------
@@ -39,21 +44,28 @@ def initial_states(kernel: Kernel, initial_position: PyTree, num_chains: int) ->
             f"leaf, got shapes {shapes}"
         )
     require_finite("initial_position", positions)
-    states = _init(kernel, positions)
+    states = _init(kernel, positions, keys)
     if any_traced(states):
         return states
     finite = np.all(
-        [np.isfinite(leaf).reshape(num_chains, -1).all(1) for leaf in jax.tree.leaves(states)],
+        [
+            np.isfinite(leaf).reshape(num_chains, -1).all(1)
+            for leaf in jax.tree.leaves(states)
+            if is_real(leaf)
+        ],
         axis=0,
     )
     if not finite.all():
         raise ValueError(
             "initial_position must have a finite log density and gradient, but not so in chain "
-            f"{np.flatnonzero(~finite).tolist()}: log density {np.asarray(states.logdensity)}"
+            f"{np.flatnonzero(~finite).tolist()}: log density "
+            f"{np.asarray(getattr(states, 'logdensity', None))}"
         )
     return states
 
 
 @jax.jit
-def _init(kernel: Kernel, positions: PyTree) -> PyTree:
-    return jax.vmap(kernel.init)(positions)
+def _init(kernel: Kernel, positions: PyTree, keys: jax.Array | None) -> PyTree:
+    if keys is None:
+        return jax.vmap(lambda position: kernel.init(position))(positions)
+    return jax.vmap(kernel.init)(positions, keys)

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, pytree
 from parallel_mcmc.kernels import HMC
-from parallel_mcmc.kernels.base import Flat
+from parallel_mcmc.kernels.gate import HARD_GATE, Gate
 from parallel_mcmc.kernels.gradient_kernel import Draw, GradientKernel
 from parallel_mcmc.kernels.metric import Metric
+from parallel_mcmc.kernels.metropolis import Candidate
+from parallel_mcmc.kernels.whitened import Flat
 
 
 @pytree
@@ -30,6 +32,7 @@ class TrajectoryHMC(GradientKernel):
     step_size: jax.Array
     metric: Metric
     trajectory_length: jax.Array
+    gate: Gate = HARD_GATE
 
     def leapfrog(self) -> HMC:
         """Return the HMC kernel with as many steps; their number may be traced."""
@@ -40,6 +43,7 @@ class TrajectoryHMC(GradientKernel):
             self.trajectory_length / count,
             self.metric,
             count,  # pyright: ignore[reportArgumentType]
+            self.gate,
         )
 
     @property
@@ -51,21 +55,10 @@ class TrajectoryHMC(GradientKernel):
         """Split as HMC does."""
         return self.leapfrog().split_key(key)
 
-    def unit_gaussian(self) -> tuple[jax.Array, jax.Array]:
-        """First row of the power of the leapfrog matrix, by its angle of rotation.
+    def unit_gaussian(self, draw: Draw) -> tuple[jax.Array, jax.Array]:
+        """Return the map of the HMC kernel."""
+        return self.leapfrog().unit_gaussian(draw)
 
-        With ``cos θ = 1 - ε²/2`` it is ``cos nθ`` and ``sin nθ / sqrt(1 - ε²/4)``. A step size of 2
-        or more, where the powers grow, gives zeros: no model is better there.
-        """
-        kernel = self.leapfrog()
-        stable = kernel.step_size < 2
-        step_size = jnp.where(stable, kernel.step_size, 1.0)
-        angle = kernel.num_integration_steps * jnp.arccos(1 - 0.5 * step_size**2)
-        row = jnp.cos(angle), jnp.sin(angle) / jnp.sqrt(1 - 0.25 * step_size**2)
-        return jnp.where(stable, row[0], 0.0), jnp.where(stable, row[1], 0.0)
-
-    def transition(
-        self, evaluate: Callable[[jax.Array], Flat], state: Flat, draw: Draw
-    ) -> tuple[Flat, Any]:
-        """Make the transition of the HMC kernel."""
-        return self.leapfrog().transition(evaluate, state, draw)
+    def propose(self, evaluate: Callable[[jax.Array], Flat], state: Flat, draw: Draw) -> Candidate:
+        """Propose as the HMC kernel does."""
+        return self.leapfrog().propose(evaluate, state, draw)

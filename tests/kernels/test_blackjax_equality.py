@@ -4,6 +4,7 @@ import pathlib
 import blackjax
 import jax
 import jax.numpy as jnp
+import kernel_cases as cases
 import numpy as np
 import pytest
 
@@ -63,3 +64,84 @@ def test_hmc_on_a_pytree(x64, metric, solver):
     for name in start:
         np.testing.assert_allclose(samples.position[name][0], states.position[name], atol=1e-6)
     np.testing.assert_array_equal(samples.info.is_accepted[0], info.is_accepted)
+
+
+def nested(x):
+    return {"a": x[:3], "b": x[3:].reshape(7, 1)}
+
+
+def flat_logdensity(q):
+    return cases.gaussian(jnp.concatenate([q["a"], q["b"].ravel()]))
+
+
+def pairs():
+    """Kernels of ours and BlackJAX's, by name."""
+    f, sd = flat_logdensity, jnp.linspace(0.5, 2.0, 10)
+    walk = blackjax.additive_step_random_walk.normal_random_walk
+    factor = jnp.linalg.cholesky(cases.covariance())
+    return {
+        "rmh": (pmc.rmh(f, 0.4), walk(f, 0.4 * jnp.ones(10))),
+        "rmh, diagonal": (pmc.rmh(f, 0.4, sd**2), walk(f, 0.4 * sd)),
+        "rmh, dense": (pmc.rmh(f, 0.4, cases.covariance()), walk(f, 0.4 * factor)),
+        "barker": (pmc.barker(f, 0.3), blackjax.barker_proposal(f, 0.3)),
+        "adjusted mclmc": (
+            pmc.adjusted_mclmc(f, 0.4, None, 3),
+            blackjax.adjusted_mclmc(f, 0.4, num_integration_steps=3),
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", list(pairs()))
+def test_gaussian(x64, name):
+    kernel, algorithm = pairs()[name]
+    start, key = nested(jnp.asarray(cases.MEAN)), jax.random.key(5)
+    _, (states, info) = blackjax.util.run_inference_algorithm(
+        key, algorithm, 512, initial_state=algorithm.init(start)
+    )
+    samples = pmc.sample(key, kernel, start, 512, solver="sequential", progress_bar=False)
+    np.testing.assert_array_equal(samples.info.is_accepted[0], info.is_accepted)
+    np.testing.assert_allclose(samples.info.acceptance_rate[0], info.acceptance_rate, atol=1e-6)
+    for leaf in start:
+        np.testing.assert_allclose(samples.position[leaf][0], states.position[leaf], atol=1e-6)
+    np.testing.assert_allclose(samples.logdensity[0], states.logdensity, atol=1e-6)
+
+
+def test_mclmc(x64):
+    scale = jnp.linspace(0.5, 2.0, 10)
+    integrator = blackjax.mcmc.integrators.isokinetic_mclachlan(
+        cases.gaussian, inverse_mass_matrix=scale**2
+    )
+    theirs = blackjax.mcmc.integrators.with_isokinetic_maruyama(integrator)
+    kernel = pmc.mclmc(cases.gaussian, 2.0, 0.4, scale**2)
+    state = kernel.init(jnp.asarray(cases.MEAN), jax.random.key(0))
+    keys = jax.random.split(jax.random.key(1), 100)
+
+    def step(state, key):
+        # The step's key as in BlackJAX since 1.4.
+        after, kinetic = theirs(state, 0.4, 2.0, jax.random.split(key, 3)[0])
+        return after, (after, kinetic - after.logdensity + state.logdensity)
+
+    def ours(state, key):
+        state, info = kernel.step(state, kernel.draw(key, state.position))
+        return state, (state, info)
+
+    start = blackjax.mcmc.integrators.IntegratorState(*state)
+    expected, change = jax.lax.scan(step, start, keys)[1]
+    states, info = jax.lax.scan(ours, state, keys)[1]
+    np.testing.assert_allclose(states.position, expected.position, atol=1e-6)
+    np.testing.assert_allclose(states.momentum, expected.momentum, atol=1e-6)
+    np.testing.assert_allclose(info.energy_change, change, atol=1e-6)
+    assert info.nonans.all()
+
+
+def test_mclmc_restarts_where_it_is_not_finite(x64):
+    def walled(x):
+        return jnp.where(x[0] < 1, -0.5 * jnp.sum(x**2), jnp.nan)
+
+    kernel = pmc.mclmc(walled, 2.0, 0.5)
+    samples = pmc.sample(jax.random.key(0), kernel, jnp.zeros(3), 400, progress_bar=False)
+    stuck = ~samples.info.nonans[0]
+    assert stuck.any() and not stuck.all()
+    before = np.concatenate([np.zeros((1, 3)), samples.position[0][:-1]])
+    np.testing.assert_array_equal(samples.position[0][stuck], before[stuck])
+    assert np.isfinite(samples.position).all()

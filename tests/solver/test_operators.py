@@ -2,6 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from parallel_mcmc.solver.block import BlockOperator
 from parallel_mcmc.solver.operators import DenseOperator, DiagonalOperator, ZeroOperator
 
 rng = np.random.default_rng(0)
@@ -58,3 +59,16 @@ def test_diagonal_and_zero_operators():
     np.testing.assert_array_equal(zero.scan(v), v)
     np.testing.assert_array_equal(zero.norm(), np.zeros(50))
     assert zero.scaled(jnp.full(50, 2.0)).rescaled(v[0]) is zero
+
+
+def test_growth_is_that_of_the_product(x64):
+    matrices = MATRICES[:10] / np.linalg.norm(MATRICES[:10], axis=(1, 2), keepdims=True)
+    product = np.linalg.multi_dot(matrices[::-1])
+    growth = DenseOperator(jnp.asarray(matrices)).growth()
+    np.testing.assert_allclose(growth, np.log(np.linalg.norm(product)) / 10, rtol=1e-9)
+    diagonal = jnp.array([[2.0, 0.5], [2.0, 0.5]])
+    np.testing.assert_allclose(DiagonalOperator(diagonal).growth(), np.log(2), rtol=1e-6)
+    blocks = jnp.stack([jnp.diag(row)[:, :, None] for row in diagonal])
+    expected = DenseOperator(blocks[..., 0]).growth()
+    np.testing.assert_allclose(BlockOperator(blocks).growth(), expected, rtol=1e-6)
+    assert np.isneginf(ZeroOperator(2).growth())

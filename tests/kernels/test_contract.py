@@ -1,0 +1,194 @@
+"""What every kernel promises."""
+
+import jax
+import jax.numpy as jnp
+import kernel_cases as cases
+import numpy as np
+import pytest
+
+import parallel_mcmc as pmc
+
+TARGETS = {"gaussian": cases.gaussian_cases, "schools": cases.schools_cases}
+ADJUSTED = ["rmh", "mala", "hmc", "jittered hmc", "adjusted mclmc", "barker", "cycle", "gibbs"]
+# Kernels that the parallel iteration does not carry to the end of 512 steps in 128 iterations; the
+# plain loop finishes their chains.
+SLOW = {("gaussian", "barker"), ("schools", "barker")}
+
+
+def test_every_kernel_is_here():
+    for build in TARGETS.values():
+        assert sorted(build()) == sorted(cases.NAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.filterwarnings("ignore::parallel_mcmc.SequentialFallbackWarning")
+def test_parallel_is_sequential(x64, target, name):
+    kernel, start = TARGETS[target]()[name]
+    arguments = (jax.random.key(0), kernel, start, 512)
+    plain = pmc.sample(*arguments, solver="sequential", progress_bar=False)
+    solved = pmc.sample(*arguments, solver="parallel", window=512, progress_bar=False)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+        (solved.position, solved.info),
+        (plain.position, plain.info),
+    )
+    assert bool(solved.stats.fallback_steps[0] == 0) == ((target, name) not in SLOW)
+
+
+@pytest.mark.parametrize("name", cases.NAMES)
+def test_window_slides(x64, name):
+    kernel, start = cases.gaussian_cases()[name]
+    arguments = (jax.random.key(1), kernel, start, 40)
+    plain = pmc.sample(*arguments, solver="sequential", progress_bar=False)
+    solved = pmc.sample(*arguments, solver="parallel", window=8, progress_bar=False)
+    np.testing.assert_allclose(solved.position, plain.position, atol=1e-6)
+    assert solved.stats.fallback_steps == 0
+
+
+@pytest.mark.parametrize("name", cases.NAMES)
+def test_driver_is_a_loop_over_step(x64, name):
+    kernel, start = cases.gaussian_cases()[name]
+    samples = pmc.sample(jax.random.key(2), kernel, start, 5, progress_bar=False)
+
+    def step(state, key):
+        state, info = kernel.step(state, kernel.draw(key, start))
+        return state, (state.position, info)
+
+    state = kernel.init(start, jax.random.fold_in(jax.random.key(2), np.uint32(2**32 - 1)))
+    state, (positions, info) = jax.lax.scan(step, state, jax.random.split(jax.random.key(2), 5))
+    np.testing.assert_allclose(samples.position[0], positions, rtol=1e-9)
+    assert type(samples.final_state) is type(state)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a[0], b, rtol=1e-7, atol=1e-9), samples.info, info
+    )
+
+
+def moments(kernel, start, mean, covariance, draws=4000, chains=16):
+    """Return z-scores of the means and covariances, by the standard errors of chain averages."""
+    keys = jax.random.split(jax.random.key(3), 2)
+    factor = np.linalg.cholesky(covariance)
+    starts = mean + jax.random.normal(keys[0], (chains, *start.shape)) @ factor.T
+    samples = pmc.sample(
+        keys[1], kernel, starts, draws, num_chains=chains, solver="sequential", progress_bar=False
+    )
+    d = samples.position - mean
+    scores = []
+    for values, truth in (
+        (d, np.zeros(len(mean))),
+        (d[..., :, None] * d[..., None, :], covariance),
+    ):
+        averages = values.mean(1)
+        error = averages.std(0, ddof=1) / np.sqrt(chains)
+        scores.append((averages.mean(0) - truth) / error)
+    return scores
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ADJUSTED)
+def test_law(x64, name):
+    kernel, start = cases.gaussian_cases()[name]
+    for scores in moments(kernel, start, cases.MEAN, cases.covariance()):
+        assert np.abs(scores).max() < 4
+
+
+def stationary(matrix, noise):
+    """Return the covariance that solves ``S = A S A' + N N'``."""
+    dim = len(matrix)
+    system = np.eye(dim * dim) - np.kron(matrix, matrix)
+    return np.linalg.solve(system, (noise @ noise.T).ravel()).reshape(dim, dim)
+
+
+@pytest.mark.slow
+def test_bias_of_ula(x64):
+    # Unwhitened, so that every direction has a bias of its own.
+    precision = np.linalg.inv(cases.covariance())
+    step = 0.05
+    biased = stationary(np.eye(10) - step * precision, np.sqrt(2 * step) * np.eye(10))
+    assert np.abs(biased / cases.covariance() - 1).max() > 0.05
+    kernel = pmc.ula(cases.gaussian, step)
+    for scores in moments(kernel, jnp.asarray(cases.MEAN), cases.MEAN, biased):
+        assert np.abs(scores).max() < 4
+
+
+def baoab(precision, step, friction):
+    """Return matrix and noise of a BAOAB step on a Gaussian, for position and momentum."""
+    dim, eye = len(precision), np.eye(len(precision))
+    zero, decay = np.zeros((dim, dim)), np.exp(-friction * step)
+    kick = np.block([[eye, zero], [-0.5 * step * precision, eye]])
+    drift = np.block([[eye, 0.5 * step * eye], [zero, eye]])
+    after = kick @ drift
+    noise = after @ np.block([[zero], [np.sqrt(1 - decay**2) * eye]])
+    return after @ np.block([[eye, zero], [zero, decay * eye]]) @ drift @ kick, noise
+
+
+@pytest.mark.slow
+def test_bias_of_underdamped_langevin(x64):
+    matrix, noise = baoab(np.linalg.inv(cases.covariance()), 0.4, 1.0)
+    law = stationary(matrix, noise)
+    # None in the positions, some in the momenta.
+    np.testing.assert_allclose(law[:10, :10], cases.covariance(), rtol=1e-9)
+    assert np.abs(np.diag(law)[10:] - 1).max() > 0.1
+    kernel = pmc.underdamped_langevin(cases.gaussian, 0.4)
+    for scores in moments(kernel, jnp.asarray(cases.MEAN), cases.MEAN, law[:10, :10]):
+        assert np.abs(scores).max() < 4
+
+
+def test_one_step_of_underdamped_langevin(x64):
+    precision = np.linalg.inv(cases.covariance())
+    matrix, noise = baoab(precision, 0.4, 0.7)
+    kernel = pmc.underdamped_langevin(cases.gaussian, 0.4, 0.7)
+    state = kernel.init(jnp.ones(10), jax.random.key(0))
+    draw = kernel.draw(jax.random.key(1), state.position)
+    after, _ = kernel.step(state, draw)
+    before = np.concatenate([state.position - cases.MEAN, state.momentum])
+    expected = matrix @ before + noise @ draw
+    actual = np.concatenate([after.position - cases.MEAN, after.momentum])
+    np.testing.assert_allclose(actual, expected, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_bias_of_mclmc_vanishes_with_the_step(x64):
+    # Of fourth order in the step size where the law is Gaussian: below the error at this one.
+    kernel = pmc.mclmc(cases.gaussian, 3.0, 0.3, cases.covariance())
+    scores = moments(kernel, jnp.asarray(cases.MEAN), cases.MEAN, cases.covariance(), draws=8000)
+    for score in scores:
+        assert np.abs(score).max() < 4
+
+
+@pytest.mark.parametrize("name", ["mala", "ula", "hmc", "jittered hmc", "underdamped"])
+def test_surrogate_is_the_jacobian_on_a_unit_gaussian(x64, name):
+    kernel = cases.metric_kernels(lambda x: -0.5 * jnp.sum(x**2), np.ones(10))[name]
+    start = jnp.ones(10)
+    bound = kernel.bind(start)
+    recurrence = bound.recurrence
+    for key in jax.random.split(jax.random.key(4), 3):
+        state = bound.enter(kernel.init(start, key))
+        draw = bound.draw(key)
+        after, info = recurrence.step(state, draw)
+        x = recurrence.chart.coordinates(state)
+        jacobian = jax.jacobian(lambda x: recurrence.lifted_step(x, state, draw)[0])(x)  # noqa: B023
+        model = recurrence.surrogate(state, draw, after, info)
+        if model.ndim == 3:
+            model = np.kron(model[..., 0], np.eye(10))
+        else:
+            model = model * np.eye(10)
+        np.testing.assert_allclose(jacobian, model, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["mala", "ula", "hmc", "jittered hmc", "underdamped"])
+def test_prediction_is_the_chain_on_a_unit_gaussian(x64, name):
+    kernel = cases.metric_kernels(lambda x: -0.5 * jnp.sum(x**2), np.ones(10))[name]
+    bound = kernel.bind(jnp.ones(10))
+    state = bound.enter(kernel.init(jnp.ones(10), jax.random.key(5)))
+    draws = jax.vmap(bound.draw)(jax.random.split(jax.random.key(6), 2))
+    if hasattr(draws, "uniform"):
+        draws = draws._replace(uniform=jnp.zeros(2))  # all are accepted
+    expected = []
+    for t in range(2):
+        state, _ = bound.recurrence.step(state, jax.tree.map(lambda leaf: leaf[t], draws))  # noqa: B023
+        expected.append(bound.recurrence.chart.coordinates(state))
+    start = bound.enter(kernel.init(jnp.ones(10), jax.random.key(5)))
+    guess = jax.vmap(bound.recurrence.chart.coordinates)(bound.recurrence.predict(start, draws))
+    np.testing.assert_allclose(guess, np.stack(expected), atol=1e-10)
