@@ -47,7 +47,7 @@ def test_window_slides(x64, name):
     assert solved.stats.fallback_steps == 0
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", ["rmh", "mclmc", "gibbs", "cycle"])
 def test_driver_is_a_loop_over_step(x64, name):
     kernel, start = cases.gaussian_cases()[name]
     samples = pmc.sample(jax.random.key(2), kernel, start, 5, progress_bar=False)
@@ -104,7 +104,7 @@ def stationary(matrix, noise):
 def test_bias_of_ula(x64):
     # Unwhitened, so that every direction has a bias of its own.
     precision = np.linalg.inv(cases.covariance())
-    step = 0.05
+    step = 0.15
     biased = stationary(np.eye(10) - step * precision, np.sqrt(2 * step) * np.eye(10))
     assert np.abs(biased / cases.covariance() - 1).max() > 0.05
     kernel = pmc.ula(cases.gaussian, step)
