@@ -1,6 +1,6 @@
 """Newton iterations of Gibbs, random-walk Metropolis and gated MALA against the number of draws.
 
-    python benchmarks/kernels.py [--draws 256 1024 4096] [--only gibbs rmh gate]
+    python benchmarks/kernels.py [--draws 256 1024 4096] [--only gibbs rmh gate leapfrog]
 
 All draws of a chain are solved in one window, in float64, and compared with the plain loop. Counts
 do not depend on the machine.
@@ -10,6 +10,8 @@ do not depend on the machine.
 - rmh: random-walk Metropolis on a 20-dimensional log-concave target, a product of logistic
   distributions, by Picard iteration.
 - gate: MALA on the same target; the accept decision without a derivative, and as a sigmoid.
+- leapfrog: 512 leapfrog steps on a 500-dimensional item-response posterior (two-parameter logistic
+  model of 400 persons and 50 items, synthetic), whitened by the Laplace covariance.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import numpy as np
 import parallel_mcmc as pmc
 from parallel_mcmc.data import load_eight_schools
 from parallel_mcmc.kernels.chain import Parallel, Sequential
+from parallel_mcmc.kernels.leapfrog import leapfrog_step
 
 DIM = 20
 
@@ -81,12 +84,77 @@ def cases():
         yield "gate", f"MALA dense, {label}", mala, zero, pmc.deer()
 
 
+def item_response():
+    """Return the posterior's log density, its mode and the Laplace covariance there."""
+    rng = np.random.default_rng(0)
+    persons, items = 400, 50
+    ability, difficulty = rng.normal(size=persons), rng.normal(size=items)
+    slope = np.exp(0.3 * rng.normal(size=items))
+    rate = 1 / (1 + np.exp(-slope * (ability[:, None] - difficulty)))
+    right = rng.random((persons, items)) < rate
+
+    def logdensity(q):
+        theta, log_slope, b = jnp.split(q, [persons, persons + items])
+        logit = jnp.exp(log_slope) * (theta[:, None] - b)
+        prior = -0.5 * (jnp.sum(theta**2) + jnp.sum(b**2) + jnp.sum((log_slope / 0.5) ** 2))
+        return prior + jnp.sum(jnp.where(right, logit, 0) - jnp.logaddexp(0.0, logit))
+
+    value = jax.jit(logdensity)
+    slopes = jax.jit(lambda q: (jax.grad(logdensity)(q), -jax.hessian(logdensity)(q)))
+    # Levenberg's method: the posterior is not log-concave.
+    mode = jnp.concatenate([3 * right.mean(1) - 1.5, np.zeros(items), 1.5 - 3 * right.mean(0)])
+    damping = 10.0
+    gradient, hessian = slopes(mode)
+    while float(jnp.abs(gradient).max()) > 1e-7:
+        step = jnp.linalg.solve(hessian + damping * jnp.eye(mode.size), gradient)
+        if value(mode + step) >= value(mode):
+            mode, damping = mode + step, max(damping / 4, 1e-9)
+            gradient, hessian = slopes(mode)
+        else:
+            damping *= 4
+    covariance = jnp.linalg.inv(hessian)
+    return logdensity, mode, 0.5 * (covariance + covariance.T)
+
+
+def leapfrog(seed, num_steps=512):
+    """Print the iterations of one long trajectory and its distance from the plain loop's."""
+    logdensity, mode, covariance = item_response()
+    key_start, key_momentum = jax.random.split(jax.random.key(seed))
+    for step_size in (0.01, 0.02, 0.05):
+        kernel = pmc.hmc(logdensity, step_size, covariance, num_steps)
+        target = kernel.target(mode)
+        # A start that the Laplace approximation could have drawn.
+        w = kernel.metric.whiten(mode) + jax.random.normal(key_start, mode.shape)
+        momentum = jax.random.normal(key_momentum, mode.shape)
+
+        @jax.jit
+        def both(w, momentum, target=target, step_size=step_size):
+            start, size = target.evaluate(w), jnp.array(step_size)
+            solution = pmc.ParallelLeapfrog().solve(
+                target.evaluate, start, momentum, size, num_steps
+            )
+
+            def step(now, _):
+                now = leapfrog_step(target.evaluate, *now, size)
+                return now, now[0].position
+
+            return solution, jax.lax.scan(step, (start, momentum), length=num_steps)[1]
+
+        solution, plain = both(w, momentum)
+        error = float(jnp.abs(solution.states.position - plain).max() / jnp.abs(plain).max())
+        print(
+            f"{f'leapfrog: 2PL, step {step_size}':32} {num_steps:6} {int(solution.iterations):10} "
+            f"{int(solution.fallback_steps):8} {error:10.1e} (relative)",
+            flush=True,
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--draws", type=int, nargs="+", default=[256, 1024, 4096])
-    parser.add_argument("--only", nargs="+", choices=["gibbs", "rmh", "gate"])
+    parser.add_argument("--only", nargs="+", choices=["gibbs", "rmh", "gate", "leapfrog"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-iterations", type=int, default=1024, help="budget of one solve")
     options = parser.parse_args()
@@ -116,6 +184,8 @@ def main():
                 f"{int(solved.stats.fallback_steps):8} {difference:10.1e}",
                 flush=True,
             )
+    if not options.only or "leapfrog" in options.only:
+        leapfrog(options.seed)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from parallel_mcmc._errors import SequentialFallbackWarning
 from parallel_mcmc.kernels import (
     HardGate,
     Leapfrog,
+    ParallelLeapfrog,
     SmoothGate,
     UniformSteps,
     adjusted_mclmc,
@@ -55,6 +56,7 @@ __all__ = [
     "LevenbergMarquardt",
     "LyapunovEstimate",
     "Newton",
+    "ParallelLeapfrog",
     "Samples",
     "SequentialFallbackWarning",
     "SmoothGate",

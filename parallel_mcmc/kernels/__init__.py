@@ -12,6 +12,7 @@ from parallel_mcmc.kernels.mala import MALA, mala
 from parallel_mcmc.kernels.mclmc import MCLMC, MCLMCInfo, mclmc
 from parallel_mcmc.kernels.metric import metric
 from parallel_mcmc.kernels.metropolis import TransitionInfo
+from parallel_mcmc.kernels.parallel_leapfrog import ParallelLeapfrog
 from parallel_mcmc.kernels.rmh import RMH, rmh
 from parallel_mcmc.kernels.ula import ULA, LangevinInfo, ula
 from parallel_mcmc.kernels.underdamped import UnderdampedLangevin, underdamped_langevin
@@ -37,6 +38,7 @@ __all__ = [
     "LangevinInfo",
     "Leapfrog",
     "MCLMCInfo",
+    "ParallelLeapfrog",
     "PhaseState",
     "SmoothGate",
     "TransitionInfo",

@@ -72,7 +72,8 @@ class PhaseTarget(WhitenedTarget):
 class PhaseChart:
     """Whitened position and momentum, the latter in units in which it has variance 1."""
 
-    target: PhaseTarget
+    target: Any
+    """What evaluates a whitened position: its method ``evaluate`` returns a :class:`Flat`."""
     momentum_scale: float = dataclasses.field(default=1.0, metadata=STATIC)
 
     def coordinates(self, state: FlatPhase) -> jax.Array:
