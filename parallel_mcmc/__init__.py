@@ -20,6 +20,7 @@ from parallel_mcmc.kernels import (
 )
 from parallel_mcmc.sampling import InterruptedWarning, Samples, sample
 from parallel_mcmc.solver import (
+    BlockDiagonal,
     Dense,
     Diagonal,
     FixedCap,
@@ -45,6 +46,7 @@ from parallel_mcmc.solver import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "BlockDiagonal",
     "Dense",
     "Diagonal",
     "FixedCap",

@@ -15,7 +15,7 @@ from parallel_mcmc.kernels.leapfrog import leapfrog_step
 from parallel_mcmc.kernels.phase import FlatPhase, PhaseChart, with_momentum
 from parallel_mcmc.kernels.whitened import Flat
 from parallel_mcmc.solver.api import default_tolerance
-from parallel_mcmc.solver.block import BlockSurrogate
+from parallel_mcmc.solver.jacobian import Surrogate
 from parallel_mcmc.solver.newton import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.solution import Solution
@@ -65,7 +65,7 @@ class ParallelLeapfrog:
     True
     """
 
-    method: Newton = Newton(BlockSurrogate())
+    method: Newton = Newton(Surrogate())
     max_iterations: int = dataclasses.field(default=128, metadata=STATIC)
     tolerance: float | None = None
 

@@ -14,10 +14,10 @@ from parallel_mcmc._errors import require_key
 from parallel_mcmc._tree import STATIC, PyTree, any_traced, pytree
 from parallel_mcmc.kernels.base import PhaseState, initial_state
 from parallel_mcmc.kernels.whitened import LARGEST_DENSE, Flat, WhitenedKernel, WhitenedTarget
-from parallel_mcmc.solver.block import BlockSurrogate, block_scan
 from parallel_mcmc.solver.chart import Chart
-from parallel_mcmc.solver.jacobian import Dense
+from parallel_mcmc.solver.jacobian import Dense, Surrogate
 from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.scans import block_scan
 
 
 class FlatPhase(NamedTuple):
@@ -115,7 +115,7 @@ class PhaseKernel(WhitenedKernel):
         A momentum that is forgotten slowly carries an error far: in few dimensions the whole
         Jacobian pays.
         """
-        return Newton(Dense() if 2 * dim <= LARGEST_DENSE else BlockSurrogate())
+        return Newton(Dense() if 2 * dim <= LARGEST_DENSE else Surrogate())
 
     def init(self, position: PyTree, key: jax.Array | None = None) -> PhaseState:
         """Return the state at ``position``, its momentum drawn with ``key``.

@@ -1,6 +1,7 @@
 """The parallel Newton solver for recurrences; it knows nothing of MCMC."""
 
 from parallel_mcmc.solver.api import solve, verify
+from parallel_mcmc.solver.block import BlockDiagonal
 from parallel_mcmc.solver.jacobian import Dense, Diagonal, Identity, Surrogate, Zero
 from parallel_mcmc.solver.lyapunov import LyapunovEstimate, lyapunov_exponent
 from parallel_mcmc.solver.newton import Newton, deer, elk, jacobi, picard, quasi_deer, quasi_elk
@@ -9,6 +10,7 @@ from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.trust_region import LevenbergMarquardt
 
 __all__ = [
+    "BlockDiagonal",
     "Dense",
     "Diagonal",
     "FixedCap",

@@ -8,93 +8,14 @@ same coordinate of the other by a 2 x 2 matrix, and with nothing else: block qua
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import STATIC, num_steps, pytree
+from parallel_mcmc._tree import STATIC, pytree
 from parallel_mcmc.solver.jacobian import Linearisation
-from parallel_mcmc.solver.kalman import dense_smoother
-from parallel_mcmc.solver.scans import log_products
-
-
-def block_scan(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Solve ``z_t = a_t z_{t-1} + b_t`` for pairs.
-
-    Parameters
-    ----------
-    a
-        Shape ``(T, 2, 2, D)``, or ``(T, 2, 2, 1)`` where all coordinates share their matrix.
-    b
-        Shape ``(T, 2, D)``.
-
-    Returns
-    -------
-    jax.Array
-        ``z_1 … z_T``, shape ``(T, 2, D)``.
-    """
-
-    def compose(first, second):
-        (a1, b1), (a2, b2) = first, second
-        return _times(a2, a1), _apply(a2, b1) + b2
-
-    return jax.lax.associative_scan(compose, (a, b))[1]
-
-
-def _times(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.sum(a[:, :, :, None] * b[:, None, :, :], axis=2)
-
-
-def _apply(a: jax.Array, v: jax.Array) -> jax.Array:
-    return jnp.sum(a * v[:, None], axis=2)
-
-
-class BlockOperator(NamedTuple):
-    """Matrices of 2 x 2 diagonal blocks, held as ``blocks`` of shape ``(T, 2, 2, D)``.
-
-    The last axis may be 1: every coordinate then has the same 2 x 2 matrix.
-    """
-
-    blocks: jax.Array
-
-    def apply(self, v: jax.Array) -> jax.Array:
-        """Multiply each vector by its matrix."""
-        return _apply(self.blocks, v.reshape(len(v), 2, -1)).reshape(v.shape)
-
-    def norm(self) -> jax.Array:
-        """Return the spectral norm: the largest of the 2 x 2 matrices', shape ``(T,)``."""
-        (a, b), (c, d) = jnp.moveaxis(self.blocks, 0, 2)
-        largest = jnp.hypot(a + d, c - b) + jnp.hypot(a - d, c + b)
-        return jnp.max(0.5 * largest, axis=-1)
-
-    def scaled(self, factor: jax.Array) -> BlockOperator:
-        """Scale each step's matrix."""
-        factor = factor[:, None, None, None]
-        return BlockOperator(jnp.where(factor == 0, 0, self.blocks * factor))
-
-    def rescaled(self, scale: jax.Array) -> BlockOperator:
-        """Scale columns up and rows down."""
-        if jnp.size(scale) == 1:
-            return self
-        halves = scale.reshape(2, -1)
-        return BlockOperator(self.blocks * halves / halves[:, None])
-
-    def scan(self, b: jax.Array) -> jax.Array:
-        """Run the block scan: 8 products a coordinate and step."""
-        return block_scan(self.blocks, b.reshape(len(b), 2, -1)).reshape(b.shape)
-
-    def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
-        """Run a Kalman smoother of 2 x 2 matrices for every coordinate."""
-        halves = b.reshape(len(b), 2, -1)
-        blocks = jnp.broadcast_to(self.blocks, (*self.blocks.shape[:3], halves.shape[-1]))
-        smoother = jax.vmap(dense_smoother, in_axes=(-1, -1, None), out_axes=-1)
-        return smoother(blocks, halves, weight).reshape(b.shape)
-
-    def growth(self) -> jax.Array:
-        """Return the growth of the fastest growing coordinate."""
-        logs = jax.vmap(log_products, in_axes=-1, out_axes=-1)(self.blocks)
-        return jnp.max(logs[-1]) / len(self.blocks)
+from parallel_mcmc.solver.operators import BlockOperator
 
 
 @pytree
@@ -113,6 +34,18 @@ class BlockDiagonal:
     ------
     ValueError
         If ``probes`` is not a positive integer.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, parallel_mcmc as pmc
+    >>> def leapfrog(state, force):
+    ...     x, v = state
+    ...     v = v - 0.1 * jnp.sin(x) + force
+    ...     return x + 0.1 * v, v
+    >>> start = (jnp.ones(3), jnp.zeros(3))
+    >>> method = pmc.Newton(pmc.BlockDiagonal())
+    >>> bool(pmc.solve(leapfrog, start, jnp.zeros((50, 3)), method=method).converged)
+    True
     """
 
     exact: ClassVar[bool] = False
@@ -149,29 +82,3 @@ class BlockDiagonal:
         # (probe, column, time, row, D) -> (time, row, column, D)
         blocks = jnp.mean(jax.vmap(columns)(signs), axis=0).transpose(1, 2, 0, 3)
         return Linearisation(values, aux, BlockOperator(blocks))
-
-
-@pytree
-@dataclasses.dataclass(frozen=True)
-class BlockSurrogate:
-    """``A_t`` from the recurrence's own model, which returns blocks ``(2, 2, D)``."""
-
-    exact: ClassVar[bool] = False
-
-    def evaluations(self, dim: int) -> int:
-        """Return 1."""
-        return 1
-
-    def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
-        """Evaluate the steps, then the model at what they returned."""
-        x = jax.vmap(recurrence.chart.coordinates)(states)
-        values, aux = recurrence.lifted_steps(x, states, inputs)[1]
-        if recurrence.surrogate is None:
-            raise ValueError("method: BlockSurrogate() needs a recurrence that has such a model")
-        blocks = jax.vmap(recurrence.surrogate)(states, inputs, values, aux)
-        if blocks.shape[:3] != (num_steps(inputs), 2, 2):
-            raise ValueError(
-                "method: BlockSurrogate() needs a model that returns blocks (2, 2, D), got "
-                f"{blocks.shape[1:]}"
-            )
-        return Linearisation(values, aux, BlockOperator(blocks.astype(x.dtype)))

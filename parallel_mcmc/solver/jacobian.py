@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from parallel_mcmc._tree import STATIC, PyTree, as_partial, num_steps, pytree
 from parallel_mcmc.solver.operators import (
+    BlockOperator,
     DenseOperator,
     DiagonalOperator,
     Operator,
@@ -191,7 +192,8 @@ class Surrogate:
     ----------
     model
         ``model(state, input, next_state)`` returns ``A_t`` for one step: a scalar (times the
-        identity), a diagonal ``(D,)`` or a matrix ``(D, D)``. Without it the recurrence's own
+        identity), a diagonal ``(D,)``, a matrix ``(D, D)``, or 2 x 2 diagonal blocks
+        ``(2, 2, D / 2)`` for a state of two halves. Without it the recurrence's own
         model is used; the kernels of this package know theirs.
 
     Raises
@@ -222,10 +224,13 @@ class Surrogate:
         else:
             raise ValueError(
                 "method: Surrogate() needs an analytic Jacobian and this step has none; pass "
-                "Surrogate(model) with model(state, input, next_state) -> scalar, (D,) or (D, D)"
+                "Surrogate(model) with model(state, input, next_state) -> scalar, (D,), (D, D) or "
+                "(2, 2, D / 2)"
             )
         dtype = _coordinates(recurrence, values).dtype
         a = a.astype(dtype)
+        if a.ndim == 4:
+            return Linearisation(values, aux, BlockOperator(a))
         if a.ndim == 3:
             return Linearisation(values, aux, DenseOperator(a))
         return Linearisation(values, aux, DiagonalOperator(a if a.ndim == 2 else a[:, None]))

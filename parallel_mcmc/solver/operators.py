@@ -13,7 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc.solver.kalman import dense_smoother, diagonal_smoother
-from parallel_mcmc.solver.scans import dense_scan, diagonal_scan, log_products
+from parallel_mcmc.solver.scans import (
+    block_apply,
+    block_scan,
+    dense_scan,
+    diagonal_scan,
+    log_products,
+)
 
 
 class Operator(Protocol):
@@ -115,6 +121,53 @@ class DiagonalOperator(NamedTuple):
     def growth(self) -> jax.Array:
         """Return the growth of the fastest growing coordinate."""
         return jnp.max(jnp.mean(jnp.log(jnp.abs(self.diagonal)), axis=0))
+
+
+class BlockOperator(NamedTuple):
+    """Matrices of 2 x 2 diagonal blocks, held as ``blocks`` of shape ``(T, 2, 2, D)``.
+
+    The last axis may be 1: every coordinate then has the same 2 x 2 matrix.
+    """
+
+    blocks: jax.Array
+
+    def apply(self, v: jax.Array) -> jax.Array:
+        """Multiply each vector by its matrix."""
+        return block_apply(self.blocks, v.reshape(len(v), 2, -1)).reshape(v.shape)
+
+    def norm(self) -> jax.Array:
+        """Return the spectral norm: the largest of the 2 x 2 matrices', shape ``(T,)``."""
+        (a, b), (c, d) = jnp.moveaxis(self.blocks, 0, 2)
+        largest = jnp.hypot(a + d, c - b) + jnp.hypot(a - d, c + b)
+        return jnp.max(0.5 * largest, axis=-1)
+
+    def scaled(self, factor: jax.Array) -> BlockOperator:
+        """Scale each step's matrix."""
+        factor = factor[:, None, None, None]
+        return BlockOperator(jnp.where(factor == 0, 0, self.blocks * factor))
+
+    def rescaled(self, scale: jax.Array) -> BlockOperator:
+        """Scale columns up and rows down."""
+        if jnp.size(scale) == 1:
+            return self
+        halves = scale.reshape(2, -1)
+        return BlockOperator(self.blocks * halves / halves[:, None])
+
+    def scan(self, b: jax.Array) -> jax.Array:
+        """Run the block scan: 8 products a coordinate and step."""
+        return block_scan(self.blocks, b.reshape(len(b), 2, -1)).reshape(b.shape)
+
+    def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
+        """Run a Kalman smoother of 2 x 2 matrices for every coordinate."""
+        halves = b.reshape(len(b), 2, -1)
+        blocks = jnp.broadcast_to(self.blocks, (*self.blocks.shape[:3], halves.shape[-1]))
+        smoother = jax.vmap(dense_smoother, in_axes=(-1, -1, None), out_axes=-1)
+        return smoother(blocks, halves, weight).reshape(b.shape)
+
+    def growth(self) -> jax.Array:
+        """Return the growth of the fastest growing coordinate."""
+        logs = jax.vmap(log_products, in_axes=-1, out_axes=-1)(self.blocks)
+        return jnp.max(logs[-1]) / len(self.blocks)
 
 
 class DenseOperator(NamedTuple):

@@ -62,6 +62,39 @@ def dense_scan(a: jax.Array, b: jax.Array) -> jax.Array:
     return jax.lax.associative_scan(compose, (a, b))[1]
 
 
+def block_scan(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Solve ``z_t = a_t z_{t-1} + b_t`` for pairs.
+
+    Parameters
+    ----------
+    a
+        Shape ``(T, 2, 2, D)``, or ``(T, 2, 2, 1)`` where all coordinates share their matrix.
+    b
+        Shape ``(T, 2, D)``.
+
+    Returns
+    -------
+    jax.Array
+        ``z_1 … z_T``, shape ``(T, 2, D)``.
+    """
+
+    def compose(first, second):
+        (a1, b1), (a2, b2) = first, second
+        return block_product(a2, a1), block_apply(a2, b1) + b2
+
+    return jax.lax.associative_scan(compose, (a, b))[1]
+
+
+def block_product(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Multiply matrices of 2 x 2 diagonal blocks, shape ``(T, 2, 2, D)``."""
+    return jnp.sum(a[:, :, :, None] * b[:, None, :, :], axis=2)
+
+
+def block_apply(a: jax.Array, v: jax.Array) -> jax.Array:
+    """Multiply pairs of shape ``(T, 2, D)`` by such matrices."""
+    return jnp.sum(a * v[:, None], axis=2)
+
+
 def log_products(matrices: jax.Array) -> jax.Array:
     """Return the logarithms of the Frobenius norms of ``A_t … A_1``, shape ``(T,)``.
 

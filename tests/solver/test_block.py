@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
-from parallel_mcmc.solver.block import BlockDiagonal, BlockOperator, BlockSurrogate, block_scan
+from parallel_mcmc.solver.operators import BlockOperator
+from parallel_mcmc.solver.scans import block_scan
 
 T, D = 7, 3
 
@@ -53,7 +54,7 @@ def pendulum(state, force):
 def test_hutchinson_is_exact_for_uncoupled_pairs(x64):
     force = jax.random.normal(jax.random.key(0), (100, D))
     start = (jnp.ones(D), jnp.zeros(D))
-    solution = pmc.solve(pendulum, start, force, method=pmc.Newton(BlockDiagonal()))
+    solution = pmc.solve(pendulum, start, force, method=pmc.Newton(pmc.BlockDiagonal()))
     dense = pmc.solve(pendulum, start, force, method=pmc.Newton(pmc.Dense()))
     assert solution.converged
     # The blocks are the whole Jacobian here, though the loop does not know.
@@ -64,8 +65,8 @@ def test_hutchinson_is_exact_for_uncoupled_pairs(x64):
 
 def test_bad_arguments():
     with pytest.raises(ValueError, match="probes must be a positive integer"):
-        BlockDiagonal(0)
-    with pytest.raises(ValueError, match="needs a recurrence that has such a model"):
+        pmc.BlockDiagonal(0)
+    with pytest.raises(ValueError, match="needs an analytic Jacobian"):
         pmc.solve(
-            pendulum, (jnp.ones(2), jnp.ones(2)), jnp.ones(3), method=pmc.Newton(BlockSurrogate())
+            pendulum, (jnp.ones(2), jnp.ones(2)), jnp.ones(3), method=pmc.Newton(pmc.Surrogate())
         )

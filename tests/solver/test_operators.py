@@ -2,8 +2,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parallel_mcmc.solver.block import BlockOperator
-from parallel_mcmc.solver.operators import DenseOperator, DiagonalOperator, ZeroOperator
+from parallel_mcmc.solver.operators import (
+    BlockOperator,
+    DenseOperator,
+    DiagonalOperator,
+    ZeroOperator,
+)
 
 rng = np.random.default_rng(0)
 MATRICES = rng.normal(size=(50, 6, 6)) * 10 ** rng.uniform(-6, 6, size=(50, 1, 1))

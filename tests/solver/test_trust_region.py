@@ -3,8 +3,12 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
-from parallel_mcmc.solver.block import BlockOperator
-from parallel_mcmc.solver.operators import DenseOperator, DiagonalOperator, ZeroOperator
+from parallel_mcmc.solver.operators import (
+    BlockOperator,
+    DenseOperator,
+    DiagonalOperator,
+    ZeroOperator,
+)
 
 
 def test_every_family_of_operators_has_a_smoother(x64):
