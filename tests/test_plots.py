@@ -273,7 +273,7 @@ def test_lyapunov_exponent_of_a_linear_chain(x64):
     """HMC on a standard normal that accepts all: ``w' = cos θ w + ...``, and log |cos θ|."""
     kernel = pmc.hmc(lambda q: -0.5 * jnp.sum(q**2), 0.1, jnp.ones(2), 5)
     lyapunov = estimate_lyapunov(kernel, jnp.zeros(2), jax.random.key(0), 200)
-    contraction = float(kernel.unit_gaussian()[0])
+    contraction = float(kernel.unit_gaussian(kernel.draw(jax.random.key(0)))[0])
     rates = pmc.sample(
         jax.random.key(0), kernel, jnp.zeros(2), 200, progress_bar=False
     ).info.is_accepted[0]

@@ -7,7 +7,6 @@ by ``figure.savefig("trace.png")``, or ``ax.figure.savefig(...)`` for what retur
 from parallel_mcmc.plots.convergence import plot_convergence, plot_iterations
 from parallel_mcmc.plots.record import (
     Iterations,
-    Lyapunov,
     estimate_lyapunov,
     record_iterations,
 )
@@ -21,7 +20,6 @@ from parallel_mcmc.plots.trace import plot_overlay, plot_trace
 
 __all__ = [
     "Iterations",
-    "Lyapunov",
     "animate_iterations",
     "estimate_lyapunov",
     "plot_convergence",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.solver.api import default_tolerance
+from parallel_mcmc.solver.lyapunov import BATCHES, LyapunovEstimate, estimate_exponent
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
 
 
@@ -137,22 +137,10 @@ def record_iterations(
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Lyapunov:
-    """How fast two chains with the same randomness approach each other."""
-
-    exponent: float
-    """Largest Lyapunov exponent, per draw: the mean of ``growth``."""
-    error: float
-    """Its standard error, from the means of batches."""
-    growth: np.ndarray
-    """Logarithm of the factor by which a small difference grew in each step, shape ``(T,)``."""
-
-
 def estimate_lyapunov(
     kernel: Kernel, position: PyTree, key: jax.Array, num_samples: int
-) -> Lyapunov:
-    """Estimate the largest Lyapunov exponent of a chain, by a tangent vector carried along.
+) -> LyapunovEstimate:
+    """Estimate the largest Lyapunov exponent of a chain, per draw.
 
     Where it is negative the chain forgets its past, and the parallel iteration converges in a
     number of iterations that hardly depends on the length of the chain; where it is positive it
@@ -168,6 +156,11 @@ def estimate_lyapunov(
         A key of ``jax.random.key`` or ``jax.random.PRNGKey``.
     num_samples
         Draws to follow it for, at least 20.
+
+    Returns
+    -------
+    LyapunovEstimate
+        As :func:`parallel_mcmc.lyapunov_exponent` gives it.
 
     Raises
     ------
@@ -185,37 +178,15 @@ def estimate_lyapunov(
     >>> import jax, jax.numpy as jnp, parallel_mcmc as pmc
     >>> kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.5)
     >>> estimate_lyapunov(kernel, jnp.zeros(2), jax.random.key(0), 200).exponent < 0
-    True
+    Array(True, dtype=bool)
     """
     key = require_key("key", key)
-    if require_positive_int("num_samples", num_samples) < 20:
-        raise ValueError(f"num_samples must be at least 20, got {num_samples}")
-    growth = np.asarray(_growth(kernel, kernel.init(position), jax.random.split(key, num_samples)))
-    # Fewer batches than 20 would not tell their own error.
-    batches = growth[: len(growth) // 20 * 20].reshape(20, -1).mean(axis=1)
-    error = float(batches.std(ddof=1) / np.sqrt(20))
-    return Lyapunov(float(growth.mean()), error, growth)
-
-
-@jax.jit
-def _growth(kernel: Any, state: PyTree, keys: jax.Array) -> jax.Array:
+    if require_positive_int("num_samples", num_samples) < BATCHES:
+        raise ValueError(f"num_samples must be at least {BATCHES}, got {num_samples}")
+    state = kernel.init(position)
     bound = kernel.bind(state.position)
-    recurrence = bound.recurrence
-    state = bound.enter(state)
-    vector = jnp.ones_like(recurrence.chart.coordinates(state))
-
-    def step(carry: tuple, key: jax.Array) -> tuple:
-        state, vector = carry
-        function = partial(recurrence.lifted_step, state=state, value=bound.draw(key))
-        _, moved, (state, _) = jax.jvp(
-            function, (recurrence.chart.coordinates(state),), (vector,), has_aux=True
-        )
-        # A step that forgets everything leaves nothing to follow.
-        length = jnp.maximum(jnp.linalg.norm(moved), jnp.finfo(moved.dtype).tiny)
-        return (state, moved / length), jnp.log(length)
-
-    vector = vector / jnp.linalg.norm(vector)
-    return jax.lax.scan(step, (state, vector), keys)[1]
+    draws = jax.vmap(bound.draw)(jax.random.split(key, num_samples))
+    return estimate_exponent(bound.recurrence, bound.enter(state), draws, None)
 
 
 def _part(tree: PyTree, start: int, count: int) -> PyTree:

@@ -12,8 +12,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from parallel_mcmc.plots.record import Iterations, Lyapunov
+from parallel_mcmc.plots.record import Iterations
 from parallel_mcmc.plots.style import COLOURS, GREY, new_axes
+from parallel_mcmc.solver.lyapunov import LyapunovEstimate
 
 LARGEST = 1e4
 """Residuals beyond have one colour."""
@@ -108,7 +109,7 @@ def plot_front(iterations: Iterations, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_lyapunov(lyapunov: Lyapunov, *, ax: Axes | None = None) -> Axes:
+def plot_lyapunov(lyapunov: LyapunovEstimate, *, ax: Axes | None = None) -> Axes:
     """Draw the running estimate of the largest Lyapunov exponent.
 
     Parameters
@@ -133,8 +134,9 @@ def plot_lyapunov(lyapunov: Lyapunov, *, ax: Axes | None = None) -> Axes:
     """
     ax = new_axes(ax)
     draws = np.arange(1, len(lyapunov.growth) + 1)
-    running = np.cumsum(lyapunov.growth) / draws
-    low, high = (lyapunov.exponent + sign * 2 * lyapunov.error for sign in (-1, 1))
+    running = np.cumsum(np.asarray(lyapunov.growth)) / draws
+    exponent, error = float(lyapunov.exponent), float(lyapunov.standard_error)
+    low, high = exponent - 2 * error, exponent + 2 * error
     ax.axhspan(low, high, color=COLOURS[0], alpha=0.15, lw=0, label="estimate, 2 standard errors")
     ax.plot(draws, running, color=COLOURS[0], lw=1.5, label="mean so far")
     ax.axhline(0, color=GREY, ls="--", lw=1)
@@ -157,7 +159,9 @@ def plot_lyapunov(lyapunov: Lyapunov, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("draws")
     ax.set_ylabel("Lyapunov exponent, per draw")
     ax.set_title(
-        f"{lyapunov.exponent:.3f} \u00b1 {lyapunov.error:.3f}", loc="right", fontsize="medium"
+        f"{exponent:.3f} \u00b1 {error:.3f}",
+        loc="right",
+        fontsize="medium",
     )
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, ncols=2)
     return ax

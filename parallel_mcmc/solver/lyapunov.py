@@ -117,7 +117,9 @@ def estimate_exponent(recurrence, initial_state, inputs, states) -> LyapunovEsti
         return jax.jacfwd(lambda z: recurrence.lifted_step(z, state, value)[0])(x)
 
     logs = log_products(jax.vmap(jacobian)(arguments, inputs))
-    growth = jnp.diff(logs, prepend=jnp.zeros_like(logs[:1]))
+    # Of a multiple of the identity the first step grows by as much as any other.
+    identity = 0.5 * jnp.log(jnp.asarray(recurrence.chart.coordinates(initial_state).size * 1.0))
+    growth = jnp.diff(logs, prepend=jnp.full_like(logs[:1], identity))
     size = len(growth) // BATCHES
     batches = growth[-size * BATCHES :].reshape(BATCHES, size).mean(axis=1)
     error = jnp.std(batches, ddof=1) / jnp.sqrt(jnp.asarray(BATCHES, growth.dtype))
