@@ -117,7 +117,7 @@ def test_mclmc(x64):
     keys = jax.random.split(jax.random.key(1), 100)
 
     def step(state, key):
-        # The step's key as in BlackJAX since 1.4.
+        # The step's key as in BlackJAX.
         after, kinetic = theirs(state, 0.4, 2.0, jax.random.split(key, 3)[0])
         return after, (after, kinetic - after.logdensity + state.logdensity)
 

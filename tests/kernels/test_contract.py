@@ -150,7 +150,6 @@ def test_one_step_of_underdamped_langevin(x64):
 
 @pytest.mark.slow
 def test_bias_of_mclmc_vanishes_with_the_step(x64):
-    # Of fourth order in the step size where the law is Gaussian: below the error at this one.
     kernel = pmc.mclmc(cases.gaussian, 3.0, 0.3, cases.covariance())
     scores = moments(kernel, jnp.asarray(cases.MEAN), cases.MEAN, cases.covariance(), draws=8000)
     for score in scores:
