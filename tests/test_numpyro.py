@@ -11,7 +11,7 @@ from numpyro.diagnostics import effective_sample_size
 from numpyro.infer import NUTS, Predictive, init_to_value, log_likelihood
 
 import parallel_mcmc as pmc
-from parallel_mcmc.numpyro import HMC, MALA, MCMC
+from parallel_mcmc.numpyro import HMC, MALA, MCMC, RandomWalk
 
 Y = np.array([1.2, -0.4, 2.2, 0.9, 1.7, 0.1, 1.0, 1.5])
 FIELDS = (
@@ -435,7 +435,7 @@ def test_wrong_arguments_of_mcmc(options, error, name):
         quiet(**options)
 
 
-@pytest.mark.parametrize("kernel", [HMC, MALA])
+@pytest.mark.parametrize("kernel", [HMC, MALA, RandomWalk])
 @pytest.mark.parametrize(
     "options, error, name",
     [

@@ -9,7 +9,7 @@ import pytest
 from numpyro.infer import NUTS
 from numpyro.util import is_prng_key
 
-from parallel_mcmc.numpyro import HMC, MALA, MCMC
+from parallel_mcmc.numpyro import HMC, MALA, MCMC, RandomWalk
 
 
 def data():
@@ -21,7 +21,9 @@ KERNELS = {
     "HMC": lambda model: HMC(model, num_steps=4),
     "HMC of a length": lambda model: HMC(model, trajectory_length=1.5, dense_mass=False),
     "MALA": MALA,
+    "random walk": RandomWalk,
 }
+SLOW = ["HMC of a length", "MALA"]
 FIELDS = [
     "accept_margin",
     "accept_prob",
@@ -34,7 +36,6 @@ FIELDS = [
     "num_steps",
     "potential_energy",
     "z.sigma",
-    "z_grad",
 ]
 
 
@@ -77,20 +78,21 @@ def options(kernel, **changes):
 
 
 @pytest.mark.parametrize(
-    "name", ["HMC", *(pytest.param(name, marks=pytest.mark.slow) for name in list(KERNELS)[1:])]
+    "name", [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in KERNELS]
 )
 def test_all_draws_equal_those_of_plain_numpyro(x64, name):
     kernel = KERNELS[name](model)
+    fields = FIELDS if name == "random walk" else [*FIELDS, "z_grad"]
     ours = MCMC(**options(kernel), solver="parallel", window=50)
     ours.warmup(jax.random.key(0), data())
     warm = ours.post_warmup_state
-    ours.run(jax.random.key(1), data(), extra_fields=FIELDS)
+    ours.run(jax.random.key(1), data(), extra_fields=fields)
     assert (ours.samples.stats.iterations > 0).all()
     assert (ours.samples.stats.fallback_steps == 0).all()
     for method in ["vectorized", "sequential"]:
         plain = numpyro.infer.MCMC(**options(kernel), chain_method=method)
         plain.post_warmup_state = warm
-        plain.run(jax.random.key(1), data(), extra_fields=FIELDS)
+        plain.run(jax.random.key(1), data(), extra_fields=fields)
         samples = ours.get_samples(group_by_chain=True)
         assert samples["mu"].shape == (4, 66) and samples["mu"].dtype == np.float64
         assert_equal(samples, plain.get_samples(group_by_chain=True))
@@ -125,9 +127,10 @@ def test_one_chain_with_a_legacy_key(x64):
     assert is_prng_key(ours.last_state.rng_key)
 
 
-def test_runs_continue_each_other(x64):
+@pytest.mark.parametrize("kernel", [MALA, RandomWalk])
+def test_runs_continue_each_other(x64, kernel):
     """NumPyro's loop goes on from our last state and we from its, as one long run."""
-    kernel = MALA(model, step_size=0.2)
+    kernel = kernel(model, step_size=0.2)
     once = MCMC(**options(kernel, num_warmup=0, thinning=1, num_samples=300))
     once.run(jax.random.key(0), data(), extra_fields=["mean_accept_prob"])
     parts = []

@@ -6,11 +6,14 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.diagnostics import effective_sample_size
 
 from parallel_mcmc import kernels
-from parallel_mcmc.numpyro import HMC, MALA, MCMC
+from parallel_mcmc.kernels.gradient_kernel import Draw
+from parallel_mcmc.numpyro import HMC, MALA, MCMC, RandomWalk
 from parallel_mcmc.numpyro.trajectory import TrajectoryHMC
 
+DRAW = Draw(jnp.zeros(2), jnp.array(0.5))
 SIZES = {"x": (), "y": (4,), "w": (2, 5), "z": (1,)}
 
 
@@ -57,8 +60,9 @@ def test_structure_of_the_mass_matrix(dense_mass, shapes):
         jax.tree.map(np.testing.assert_allclose, ours, dict(other))
 
 
-def test_blocks_are_adapted_apart():
-    mcmc = run(MALA(correlated_model, dense_mass=[("a",)]), num_warmup=600)
+@pytest.mark.parametrize("kernel", [MALA, RandomWalk])
+def test_blocks_are_adapted_apart(kernel):
+    mcmc = run(kernel(correlated_model, dense_mass=[("a",)]), num_warmup=600)
     matrix = mcmc.last_state.adapt_state.inverse_mass_matrix
     assert matrix[("a",)][0, 1] > 0.5
     assert matrix[("b",)].shape == (2,) and (matrix[("b",)] > 20).all()
@@ -123,8 +127,9 @@ def test_potential_fn_has_no_sites():
     assert mcmc.last_state.adapt_state.mass_matrix_sqrt.shape == (3,)
 
 
-def test_options_reach_the_warmup():
-    kernel = MALA(
+@pytest.mark.parametrize("kernel", [MALA, RandomWalk])
+def test_options_reach_the_warmup(kernel):
+    kernel = kernel(
         correlated_model,
         step_size=0.3,
         find_heuristic_step_size=False,
@@ -170,12 +175,14 @@ def test_number_and_length_fix_the_step_size():
 def test_unit_gaussian_of_a_trajectory(x64, step_size):
     kernel = TrajectoryHMC(jnp.sum, jnp.array(step_size), None, jnp.array(2.5 * step_size))
     fixed = kernels.HMC(jnp.sum, jnp.array(2.5 * step_size / 3), None, 3)
-    np.testing.assert_allclose(kernel.unit_gaussian(), fixed.unit_gaussian(), atol=1e-9)
+    np.testing.assert_allclose(kernel.unit_gaussian(DRAW), fixed.unit_gaussian(DRAW), atol=1e-9)
 
 
-def test_unit_gaussian_of_an_unstable_trajectory():
+def test_unit_gaussian_of_an_unstable_trajectory(x64):
+    """It is the map of one leapfrog step at the stability limit, a step size just below 2."""
     kernel = TrajectoryHMC(jnp.sum, jnp.array(5.0), None, jnp.array(5.0))
-    assert [float(x) for x in kernel.unit_gaussian()] == [0.0, 0.0]
+    expected = [1 - 0.5 * 1.999**2, 1.999]
+    np.testing.assert_allclose(kernel.unit_gaussian(DRAW), expected, rtol=1e-9)
 
 
 @pytest.mark.slow
@@ -229,3 +236,84 @@ def test_refresh_and_wrap_model():
     np.testing.assert_allclose(state.z_grad["x"], 1.25 * state.z["x"] - 3.0, rtol=1e-5)
     with pytest.raises(ValueError, match="potential_fn"):
         HMC(potential_fn=jnp.sum).wrap_model(lambda model: model)
+
+
+def test_random_walk_draws_a_gaussian(x64):
+    """Mean and covariance of the posterior, and the acceptance rate that was asked for."""
+    mean, factor = jnp.array([1.0, -2.0, 0.5]), jnp.array([[1, 0, 0], [2.7, 1.3, 0], [0, -4, 8]])
+    kernel = RandomWalk(
+        potential_fn=lambda x: 0.5 * jnp.sum(jnp.linalg.solve(factor, x - mean) ** 2)
+    )
+    mcmc = MCMC(kernel, num_warmup=500, num_samples=4000, num_chains=4, progress_bar=False)
+    start = mean + jax.random.normal(jax.random.key(1), (4, 3)) @ factor.T
+    mcmc.run(jax.random.key(0), init_params=start, extra_fields=["accept_prob"])
+    draws = np.asarray(mcmc.get_samples(group_by_chain=True))
+    z = np.linalg.solve(factor, (draws - mean)[..., None])[..., 0]
+    products = z[..., :, None] * z[..., None, :]
+    for values, expected in [(z, np.zeros(3)), (products, np.eye(3))]:
+        error = values.std((0, 1)) / np.sqrt(effective_sample_size(values))
+        assert error.max() < 0.1
+        assert (np.abs(values.mean((0, 1)) - expected) < 4 * error).all()
+    # Dual averaging leaves the rate within 0.1 of its target after a stage of 50 steps.
+    rate = mcmc.get_extra_fields()["accept_prob"].mean()
+    assert abs(rate - 0.234) < 0.1
+    assert mcmc.warmup_result.inverse_mass_matrix.shape == (3, 3)
+
+
+def test_random_walk_takes_no_gradient():
+    @jax.custom_jvp
+    def potential_fn(x):
+        return jnp.sum(jnp.abs(x))
+
+    @potential_fn.defjvp
+    def derivative(primals, tangents):
+        raise NotImplementedError("no derivative")
+
+    with pytest.raises(NotImplementedError, match="no derivative"):
+        jax.grad(potential_fn)(jnp.ones(2))
+    start = jnp.ones(2)
+    kernel = RandomWalk(potential_fn=potential_fn, dense_mass=False)
+    for cls, options in [(MCMC, {"solver": "parallel"}), (numpyro.infer.MCMC, {})]:
+        mcmc = cls(kernel, num_warmup=30, num_samples=20, progress_bar=False, **options)
+        mcmc.run(jax.random.key(0), init_params=start, extra_fields=["energy", "potential_energy"])
+        assert mcmc.last_state.z_grad is None
+        fields = mcmc.get_extra_fields()
+        np.testing.assert_array_equal(fields["energy"], fields["potential_energy"])
+    state = kernel.refresh(mcmc.last_state._replace(z=2 * start), (), {})
+    assert state.potential_energy == 4 and state.z_grad is None
+
+
+def test_random_walk_has_no_field_of_a_gradient():
+    mcmc = MCMC(RandomWalk(correlated_model), num_warmup=0, num_samples=2, progress_bar=False)
+    with pytest.raises(ValueError, match=r"extra_fields \['z_grad'\] are not known"):
+        mcmc.run(jax.random.key(0), extra_fields=["z_grad"])
+
+
+def test_random_walk_has_defaults_of_its_own():
+    """Its target, and no search: the warmup starts at the given step size."""
+    kernel = RandomWalk(correlated_model, step_size=0.3)
+    mcmc = MCMC(kernel, num_warmup=300, num_samples=2, num_chains=4, progress_bar=False)
+    mcmc.warmup(jax.random.key(0))
+    np.testing.assert_allclose(mcmc.warmup_result.step_sizes[0], 0.3, rtol=1e-6)
+    assert abs(mcmc.warmup_result.acceptance_rate[-40:].mean() - 0.234) < 0.1
+    fixed = RandomWalk(correlated_model, adapt_step_size=False, adapt_mass_matrix=False)
+    tuned = tuned_by(fixed, num_warmup=30)
+    np.testing.assert_array_equal(tuned.step_size, 1.0)
+    np.testing.assert_array_equal(tuned.inverse_mass_matrix[("a", "b")], np.eye(5))
+
+
+@pytest.mark.parametrize(
+    "cls, other, wanted", [(HMC, RandomWalk, "must have"), (RandomWalk, HMC, "must not have")]
+)
+def test_state_of_a_kernel_that_does_not_fit(cls, other, wanted):
+    """One step at a time it is refused; our MCMC, like refresh, evaluates it anew."""
+    state = other(correlated_model).init(jax.random.key(0), 0)
+    kernel = cls(correlated_model)
+    with pytest.raises(ValueError, match=f"state {wanted} a gradient z_grad for {cls.__name__}"):
+        kernel.sample(state, (), {})
+    fresh = kernel.sample(kernel.refresh(state, (), {}), (), {})
+    mcmc = MCMC(kernel, num_warmup=0, num_samples=1, progress_bar=False)
+    mcmc.post_warmup_state = state
+    mcmc.run(state.rng_key)
+    np.testing.assert_allclose(mcmc.get_samples()["b"][0], fresh.z["b"], rtol=1e-5)
+    assert (mcmc.last_state.z_grad is None) == (fresh.z_grad is None) == (cls is RandomWalk)

@@ -15,8 +15,8 @@ from numpyro.util import is_prng_key
 
 from parallel_mcmc import kernels
 from parallel_mcmc._tree import PyTree
-from parallel_mcmc.kernels.gradient_kernel import GradientKernel
-from parallel_mcmc.numpyro.state import AdaptState, SamplerState, energy_of, transition_key
+from parallel_mcmc.kernels.whitened import WhitenedKernel
+from parallel_mcmc.numpyro.state import AdaptState, SamplerState, as_fields, transition_key
 
 BATCH = 64
 """Draws whose sites are computed together: it bounds the memory."""
@@ -54,6 +54,9 @@ class History:
         Of every draw, shape ``(num_chains, num_draws)`` at least; an interrupted run has more.
     before
         The states before the first draw, of several chains.
+    energy_of
+        From log density, random numbers and information of a transition to the energy after it; a
+        function of a module.
     step_sizes
         Of every draw, shape ``(num_chains, num_draws)``; by default that of ``before``.
     """
@@ -61,9 +64,10 @@ class History:
     def __init__(
         self,
         draws: Any,
-        kernel: GradientKernel,
+        kernel: WhitenedKernel,
         keys: jax.Array,
         before: SamplerState,
+        energy_of: Callable,
         step_sizes: np.ndarray | None = None,
     ) -> None:
         self._draws = draws
@@ -71,6 +75,7 @@ class History:
         self._count = draws.logdensity.shape[1]
         self._keys = keys[:, : self._count]
         self._before = before
+        self._energy_of = energy_of
         self._step_sizes = step_sizes
 
     def kept(self, thinning: int) -> slice:
@@ -103,13 +108,15 @@ class History:
             values |= {f"z.{name}": value for name, value in self._draws.position.items()}
         return {name: self._field(name, kept, values, logdensity) for name in names}
 
-    def last(self, logdensity_grad: PyTree) -> dict[str, PyTree]:
-        """Return the fields of the last states, ``adapt_state`` and ``rng_key`` excepted."""
+    def last(self, state: Any) -> dict[str, PyTree]:
+        """Return the fields of the last states, ``adapt_state`` and ``rng_key`` excepted.
+
+        ``state`` are the kernel's last states.
+        """
         last = slice(self._count - 1, self._count)
         fields = {name: value[:, 0] for name, value in self.fields(last, STATE_FIELDS).items()}
         position = jax.tree.map(lambda leaf: jnp.asarray(leaf[:, -1]), self._draws.position)
-        gradient = jax.tree.map(lambda leaf: -jnp.asarray(leaf), logdensity_grad)
-        return fields | {"z": position, "z_grad": gradient}
+        return fields | {"z": position, "z_grad": as_fields(state)["z_grad"]}
 
     def _field(
         self, name: str, kept: slice, values: dict[str, Any], logdensity: Partial | None
@@ -117,7 +124,7 @@ class History:
         draws = self._draws
         if name == "energy":
             taken = _take((draws.position, draws.logdensity, draws.info), kept)
-            return _energies(self._kernel, *taken, self._keys[:, kept])
+            return _energies(self._energy_of, self._kernel, *taken, self._keys[:, kept])
         if name == GRADIENT_FIELD:
             return _potential_gradients(logdensity, _take(draws.position, kept))
         if name == "adapt_state.step_size" and self._step_sizes is not None:
@@ -186,9 +193,10 @@ def _potential_gradients(logdensity: Partial, positions: PyTree) -> PyTree:
     return _map_draws(jax.grad(lambda position: -logdensity(position)), positions)
 
 
-@jax.jit
+@partial(jax.jit, static_argnums=0)
 def _energies(
-    kernel: GradientKernel,
+    energy_of: Callable,
+    kernel: WhitenedKernel,
     positions: PyTree,
     logdensity: jax.Array,
     info: kernels.TransitionInfo,

@@ -1,4 +1,4 @@
-"""HMC and MALA as NumPyro kernels."""
+"""HMC, MALA and random-walk Metropolis as NumPyro kernels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from numpyro.infer import init_to_uniform
 
 from parallel_mcmc import kernels
 from parallel_mcmc._errors import require_positive, require_positive_int
+from parallel_mcmc.kernels.base import DensityState
 from parallel_mcmc.kernels.gradient_kernel import GradientKernel
 from parallel_mcmc.numpyro.sampler import Sampler
-from parallel_mcmc.numpyro.state import AdaptState
+from parallel_mcmc.numpyro.state import AdaptState, potential_energy_of
 from parallel_mcmc.numpyro.trajectory import TrajectoryHMC
 
 NUM_STEPS = 5
@@ -199,3 +200,88 @@ class MALA(Sampler):
     def build(self, logdensity: Callable, tuned: AdaptState) -> kernels.MALA:
         """Return the MALA kernel of a log density."""
         return kernels.MALA(logdensity, tuned.step_size, tuned.metric)
+
+
+class RandomWalk(Sampler):
+    """Random-walk Metropolis, for NumPyro models.
+
+    A transition evaluates the log density and not its gradient, so that its states have no
+    ``z_grad``; their ``energy`` is the potential energy. A ``potential_fn`` is not differentiated;
+    of a model NumPyro's search for an initial position takes the gradient.
+
+    Parameters
+    ----------
+    model
+        A NumPyro model with continuous latent sites, as for :class:`HMC`.
+    potential_fn
+        A potential energy in place of a model; needs ``init_params`` when it is run.
+    step_size
+        Standard deviation of the proposal, where the warmup starts; in units of the metric.
+    inverse_mass_matrix, adapt_step_size, adapt_mass_matrix, dense_mass
+        As for :class:`HMC`; the inverse mass matrix is the covariance of a proposal of step size 1.
+    target_accept_prob
+        Acceptance probability to which the step size is tuned; by default 0.234, the best for many
+        independent coordinates.
+    init_strategy, find_heuristic_step_size, forward_mode_differentiation, regularize_mass_matrix
+        As for :class:`HMC`; the search for a step size is off by default.
+
+    Raises
+    ------
+    TypeError
+        If ``model``, ``potential_fn`` or ``init_strategy`` is not callable.
+    ValueError
+        If not exactly one of ``model`` and ``potential_fn`` is given, or an argument has a wrong
+        value; the message names it. What names sites is checked when the model is run.
+
+    References
+    ----------
+    Roberts, Gelman and Gilks, Annals of Applied Probability 7(1), 1997 (the acceptance rate).
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from parallel_mcmc.numpyro import MCMC, RandomWalk
+    >>> kernel = RandomWalk(potential_fn=lambda x: jnp.sum(jnp.abs(x)))
+    >>> mcmc = MCMC(kernel, num_warmup=100, num_samples=200, progress_bar=False)
+    >>> mcmc.run(jax.random.key(0), init_params=jnp.ones(2))
+    >>> mcmc.get_samples().shape
+    (200, 2)
+    """
+
+    state_type = DensityState
+    energy_of = staticmethod(potential_energy_of)
+
+    def __init__(
+        self,
+        model: Callable | None = None,
+        potential_fn: Callable | None = None,
+        *,
+        step_size: float = 1.0,
+        inverse_mass_matrix: Any = None,
+        adapt_step_size: bool = True,
+        adapt_mass_matrix: bool = True,
+        dense_mass: bool | list[tuple[str, ...]] = True,
+        target_accept_prob: float = 0.234,
+        init_strategy: Callable = init_to_uniform,
+        find_heuristic_step_size: bool = False,
+        forward_mode_differentiation: bool = False,
+        regularize_mass_matrix: bool = True,
+    ) -> None:
+        super().__init__(
+            model,
+            potential_fn,
+            step_size=step_size,
+            inverse_mass_matrix=inverse_mass_matrix,
+            adapt_step_size=adapt_step_size,
+            adapt_mass_matrix=adapt_mass_matrix,
+            dense_mass=dense_mass,
+            target_accept_prob=target_accept_prob,
+            init_strategy=init_strategy,
+            find_heuristic_step_size=find_heuristic_step_size,
+            forward_mode_differentiation=forward_mode_differentiation,
+            regularize_mass_matrix=regularize_mass_matrix,
+        )
+
+    def build(self, logdensity: Callable, tuned: AdaptState) -> kernels.RMH:
+        """Return the random-walk kernel of a log density."""
+        return kernels.RMH(logdensity, tuned.step_size, tuned.metric)

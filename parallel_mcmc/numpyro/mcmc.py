@@ -48,7 +48,8 @@ class MCMC(numpyro.infer.MCMC):
     Parameters
     ----------
     sampler
-        :class:`HMC` or :class:`MALA` of this module, or any other kernel of NumPyro.
+        :class:`HMC`, :class:`MALA` or :class:`RandomWalk` of this module, or any other kernel of
+        NumPyro.
     num_warmup
         Steps of the warmup. If 0, step size and mass matrix remain as ``sampler`` has them.
     num_samples
@@ -228,6 +229,7 @@ class MCMC(numpyro.infer.MCMC):
                 start.result.kernel,
                 start.warmup_keys,
                 before,
+                self.sampler.energy_of,
                 np.broadcast_to(start.result.step_sizes, start.result.draws.logdensity.shape),
             )
             self._collect(history, constrain, target, *fields)
@@ -251,10 +253,11 @@ class MCMC(numpyro.infer.MCMC):
         extra_fields
             What :meth:`get_extra_fields` returns: ``"potential_energy"``, ``"energy"``,
             ``"num_steps"``, ``"accept_prob"``, ``"mean_accept_prob"``, ``"diverging"``, ``"i"``,
-            ``"z_grad"``, ``"adapt_state.step_size"``, ``"adapt_state.inverse_mass_matrix"`` and
-            ``"adapt_state.mass_matrix_sqrt"`` as in NumPyro, and ``"accept_margin"``, the distance
-            of the accept decision from a tie. ``"z.site"`` is the unconstrained value of a site;
-            ``"~z.site"`` leaves a site out of the samples.
+            ``"z_grad"`` if the kernel takes a gradient, ``"adapt_state.step_size"``,
+            ``"adapt_state.inverse_mass_matrix"`` and ``"adapt_state.mass_matrix_sqrt"`` as in
+            NumPyro, and ``"accept_margin"``, the distance of the accept decision from a tie.
+            ``"z.site"`` is the unconstrained value of a site; ``"~z.site"`` leaves a site out of
+            the samples.
         init_params
             Unconstrained initial positions, with a leading axis if there are several chains.
 
@@ -277,11 +280,13 @@ class MCMC(numpyro.infer.MCMC):
             state = self._start(target, keys, init_params).state
         else:
             state = self._warmup_state._replace(rng_key=keys)
-        known = {*STATE_FIELDS, *ADAPT_FIELDS, GRADIENT_FIELD}
+        known = {*STATE_FIELDS, *ADAPT_FIELDS}
+        if self.sampler.takes_gradient:
+            known |= {GRADIENT_FIELD}
         fields = self._choose_fields(extra_fields, constrain, state, known)
         history, self.samples = self._draw(target, with_chain_axis(state))
         self._collect(history, constrain, target, *fields)
-        last = history.last(self.samples.final_state.logdensity_grad)
+        last = history.last(self.samples.final_state)
         if self.num_chains == 1:
             last = jax.tree.map(lambda leaf: leaf[0], last)
         self._last_state = state._replace(**last)
@@ -355,7 +360,7 @@ class MCMC(numpyro.infer.MCMC):
             kernel, samples = parts[0][0], _joined([samples for _, samples in parts])
         else:
             kernel, samples = draw(slice(0, self.num_chains))
-        return History(samples, kernel, keys, before), samples
+        return History(samples, kernel, keys, before, self.sampler.energy_of), samples
 
     def _collect(
         self,

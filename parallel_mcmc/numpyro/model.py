@@ -206,7 +206,7 @@ def _discrete_sites(trace: dict[str, dict]) -> list[str]:
     for name, site in trace.items():
         if site["type"] == "plate" and site["kwargs"].get("rng_key") is not None:
             raise ValueError(
-                f"model draws a subsample in the plate {name!r}: HMC and MALA need all the data, "
+                f"model draws a subsample in the plate {name!r}: the kernels need all the data, "
                 "or indices that numpyro.handlers.substitute gives"
             )
     latent = {

@@ -1,4 +1,4 @@
-"""What HMC and MALA have in common as NumPyro kernels."""
+"""What the kernels have in common as NumPyro kernels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,10 @@ from numpyro.util import is_prng_key
 
 from parallel_mcmc._errors import require_callable, require_like, require_positive
 from parallel_mcmc._tree import PyTree, any_traced
-from parallel_mcmc.kernels import GradientState
-from parallel_mcmc.kernels.gradient_kernel import GradientKernel
+from parallel_mcmc.kernels.base import DensityState, GradientState
 from parallel_mcmc.kernels.metric import metric
 from parallel_mcmc.kernels.start import initial_states
+from parallel_mcmc.kernels.whitened import WhitenedKernel
 from parallel_mcmc.numpyro.metric import (
     choose_blocks,
     first_metric,
@@ -38,6 +38,7 @@ from parallel_mcmc.numpyro.model import (
 from parallel_mcmc.numpyro.state import (
     AdaptState,
     SamplerState,
+    as_fields,
     energy_of,
     first_key,
     split_keys,
@@ -57,7 +58,12 @@ class Start(NamedTuple):
 
 
 class Sampler(MCMCKernel):
-    """Base of the kernels: what is the same for HMC and MALA."""
+    """Base of the kernels: what is the same for all of them."""
+
+    state_type: ClassVar[type[GradientState] | type[DensityState]] = GradientState
+    """What the states of the transition kernel are."""
+    energy_of: ClassVar[Callable] = staticmethod(energy_of)
+    """From log density, random numbers and information of a transition to the energy after it."""
 
     def __init__(
         self,
@@ -114,6 +120,11 @@ class Sampler(MCMCKernel):
         return self._model
 
     @property
+    def takes_gradient(self) -> bool:
+        """Whether the states of the kernel hold a gradient."""
+        return "logdensity_grad" in self.state_type._fields
+
+    @property
     def sample_field(self) -> str:
         """``"z"``, as NumPyro's HMC."""
         return "z"
@@ -131,7 +142,7 @@ class Sampler(MCMCKernel):
         )
 
     @abstractmethod
-    def build(self, logdensity: Callable, tuned: AdaptState) -> GradientKernel:
+    def build(self, logdensity: Callable, tuned: AdaptState) -> WhitenedKernel:
         """Return the transition kernel of a log density."""
 
     def target(self, key: jax.Array, args: tuple, kwargs: dict) -> Target:
@@ -184,7 +195,7 @@ class Sampler(MCMCKernel):
         if init_params is not None:
             states = self._states_at(target, init_params, num_chains)
         elif target.initialize is not None:
-            states = target.initialize(key_init)
+            states = self._kernel_state(**target.initialize(key_init)._asdict())
         else:
             raise ValueError("init_params must be given: potential_fn has no initial position")
         position = states.position
@@ -240,9 +251,11 @@ class Sampler(MCMCKernel):
         step_size = jnp.asarray(self._step_size, jnp.result_type(float))
         return AdaptState(step_size, given, blocks), dense, structure
 
-    def _states_at(
-        self, target: Target, init_params: PyTree, num_chains: int | None
-    ) -> GradientState:
+    def _kernel_state(self, **fields: PyTree) -> Any:
+        """Return a state of the transition kernel with those of ``fields`` that it has."""
+        return self.state_type(*(fields[name] for name in self.state_type._fields))
+
+    def _states_at(self, target: Target, init_params: PyTree, num_chains: int | None) -> Any:
         """Return the states at positions that the user gives."""
         positions = jax.tree.map(_as_float, init_params)
         if target.prototype is not None:
@@ -283,7 +296,13 @@ class Sampler(MCMCKernel):
     def sample(
         self, state: SamplerState, model_args: tuple, model_kwargs: dict | None
     ) -> SamplerState:
-        """Make one transition, of all chains if there are several."""
+        """Make one transition, of all chains if there are several.
+
+        Raises
+        ------
+        ValueError
+            If the state has a gradient and the kernel takes none, or the other way round.
+        """
         # NumPyro's MCMC looks for `_sample_fn`: it initialises kernels without one at every run.
         step = partial(self._sample_fn, model_args=model_args, model_kwargs=model_kwargs)
         return step(state) if is_prng_key(state.rng_key) else jax.vmap(step)(state)
@@ -291,10 +310,17 @@ class Sampler(MCMCKernel):
     def _sample_fn(
         self, state: SamplerState, model_args: tuple, model_kwargs: dict | None
     ) -> SamplerState:
+        if (state.z_grad is not None) != self.takes_gradient:
+            raise ValueError(
+                f"state must {'' if self.takes_gradient else 'not '}have a gradient z_grad for "
+                f"{type(self).__name__}: that of another kernel needs refresh first"
+            )
         target = self.target(jax.random.key(0), model_args, model_kwargs or {})
         kernel = self.build(target.logdensity, state.adapt_state)
-        before = GradientState(
-            state.z, -state.potential_energy, jax.tree.map(jnp.negative, state.z_grad)
+        before = self._kernel_state(
+            position=state.z,
+            logdensity=-state.potential_energy,
+            logdensity_grad=jax.tree.map(jnp.negative, state.z_grad),
         )
         draw = kernel.draw(transition_key(state.rng_key, state.i), state.z)
         after, info = kernel.step(before, draw)
@@ -302,10 +328,8 @@ class Sampler(MCMCKernel):
         mean = state.mean_accept_prob
         return SamplerState(
             i=i,
-            z=after.position,
-            z_grad=jax.tree.map(jnp.negative, after.logdensity_grad),
-            potential_energy=-after.logdensity,
-            energy=energy_of(after.logdensity, draw, info),
+            **as_fields(after),
+            energy=self.energy_of(after.logdensity, draw, info),
             num_steps=info.num_integration_steps.astype(state.num_steps.dtype),
             accept_prob=info.acceptance_rate,
             mean_accept_prob=mean + (info.acceptance_rate - mean) / i,
@@ -320,8 +344,8 @@ class Sampler(MCMCKernel):
     ) -> SamplerState:
         """Return the state with potential energy and gradient for other arguments."""
         target = self.target(jax.random.key(0), model_args, model_kwargs or {})
-        value, gradient = jax.value_and_grad(target.logdensity)(state.z)
-        return state._replace(potential_energy=-value, z_grad=jax.tree.map(jnp.negative, gradient))
+        kernel = self.build(target.logdensity, state.adapt_state)
+        return state._replace(**as_fields(kernel.move(None, state.z)))
 
     def wrap_model(self, wrapper: Callable) -> Sampler:
         """Return a copy of the kernel with the model ``wrapper(model)``.
@@ -356,15 +380,13 @@ def _warmup_keys(key: jax.Array, num_steps: int, num_chains: int) -> jax.Array:
     return jax.vmap(split, out_axes=1)(jax.random.split(key, num_steps))
 
 
-def _first_state(state: GradientState, tuned: AdaptState, keys: jax.Array) -> SamplerState:
+def _first_state(state: Any, tuned: AdaptState, keys: jax.Array) -> SamplerState:
     """Return the state of chains that have made no transition yet."""
     zero = jnp.zeros_like(state.logdensity)
     count = jnp.zeros(zero.shape, int)
     return SamplerState(
         i=count,
-        z=state.position,
-        z_grad=jax.tree.map(jnp.negative, state.logdensity_grad),
-        potential_energy=-state.logdensity,
+        **as_fields(state),
         energy=-state.logdensity,
         num_steps=count,
         accept_prob=zero,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,12 +66,12 @@ class SamplerState(NamedTuple):
     z: PyTree
     """Unconstrained position."""
     z_grad: PyTree
-    """Gradient of the potential energy."""
+    """Gradient of the potential energy; None if the kernel takes none."""
     potential_energy: jax.Array
     energy: jax.Array
     """Potential and kinetic energy at the end of the last transition."""
     num_steps: jax.Array
-    """Leapfrog steps of the last transition."""
+    """Leapfrog steps of the last transition, or its proposals."""
     accept_prob: jax.Array
     """Acceptance probability of the last proposal."""
     mean_accept_prob: jax.Array
@@ -92,6 +92,16 @@ def transition_key(rng_key: jax.Array, i: jax.Array) -> jax.Array:
     return jax.random.fold_in(rng_key, i)
 
 
+def as_fields(state: Any) -> dict[str, Any]:
+    """Return what a kernel's state holds, with the names and signs of :class:`SamplerState`."""
+    gradient = getattr(state, "logdensity_grad", None)
+    return {
+        "z": state.position,
+        "z_grad": jax.tree.map(jnp.negative, gradient),
+        "potential_energy": -state.logdensity,
+    }
+
+
 def energy_of(logdensity: jax.Array, draw: Draw, info: TransitionInfo) -> jax.Array:
     """Return potential and kinetic energy after a transition, as NumPyro records it.
 
@@ -99,6 +109,11 @@ def energy_of(logdensity: jax.Array, draw: Draw, info: TransitionInfo) -> jax.Ar
     that of the old position and of the momentum drawn.
     """
     return jnp.where(info.is_accepted, info.energy, -logdensity + 0.5 * jnp.sum(draw.normal**2))
+
+
+def potential_energy_of(logdensity: jax.Array, draw: Draw, info: TransitionInfo) -> jax.Array:
+    """Return the energy after a transition that draws no momentum."""
+    return -logdensity
 
 
 def first_key(keys: jax.Array) -> jax.Array:
