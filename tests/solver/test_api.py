@@ -78,7 +78,7 @@ def affine(x, u):
     return 0.6 * jnp.sin(x) + u
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     length=st.integers(1, 40),
     dim=st.integers(1, 4),

@@ -24,7 +24,9 @@ def gru(weights, hidden, value):
     return (1 - update) * hidden + update * proposal
 
 
-@pytest.mark.parametrize("method", [pmc.deer(), pmc.quasi_deer(), pmc.elk(0.1)])
+@pytest.mark.parametrize(
+    "method", [pmc.deer(), pmc.quasi_deer(), pytest.param(pmc.elk(0.1), marks=pytest.mark.slow)]
+)
 def test_gru_with_random_weights(x64, method):
     hidden, width = 6, 3
     rng = np.random.default_rng(0)
