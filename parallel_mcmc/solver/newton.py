@@ -210,14 +210,18 @@ def newton_iteration(
     miss = (y - memory.value - operator.apply(memory.step)) / scale
     move = memory.step / scale
     rank_one = secant(miss, move, usable & memory.known & (not method.jacobian.exact))
+    # A step that returns its argument, as a rejected proposal does, is the identity nearby: there
+    # the model needs no bound, and what it predicts tells nothing of the step's other branch.
+    stays = (y == jax.vmap(chart.coordinates)(arguments)).all(axis=-1)
     norm = operator.rescaled(scale).norm()
     cap = memory.cap
     if method.cap is not None:
         learned = method.cap.update(
             cap, norm, jnp.linalg.norm(miss, axis=-1), jnp.linalg.norm(move, axis=-1)
         )
-        cap = jnp.where(memory.known & finite, learned, cap)
-    trust = method.damping * jnp.minimum(1, cap / jnp.where(norm > 0, norm, 1))
+        cap = jnp.where(memory.known & finite & ~stays, learned, cap)
+    capped = jnp.minimum(1, cap / jnp.where(norm > 0, norm, 1))
+    trust = method.damping * jnp.where(stays, 1, capped)
     model, operator = operator, operator.scaled(trust)
 
     def secant_part(correction: jax.Array) -> jax.Array:
