@@ -15,6 +15,9 @@ from parallel_mcmc.solver.solution import Solution
 
 # The iteration that estimates whether the recurrence is chaotic.
 PROBATION = 10
+# Chaos multiplies a small error by more than e to this power over the window. A random walk, whose
+# errors neither grow nor shrink, is none.
+CHAOS = 20
 
 
 class _Carry(NamedTuple):
@@ -151,7 +154,7 @@ def solve_recurrence(
         # Chaos spreads errors faster than iterations mend them. A chain that is slow for another
         # reason keeps its budget.
         too_slow = carry.done * max_iterations < total * carry.iterations
-        chaotic = (carry.growth > 0) & too_slow
+        chaotic = (carry.growth * window > CHAOS) & too_slow
         within = (carry.done < total) & (carry.iterations < max_iterations)
         return within & ~carry.blocked & ~chaotic
 

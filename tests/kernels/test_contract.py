@@ -10,6 +10,8 @@ import parallel_mcmc as pmc
 
 TARGETS = {"gaussian": cases.gaussian_cases, "schools": cases.schools_cases}
 ADJUSTED = ["rmh", "mala", "hmc", "jittered hmc", "adjusted mclmc", "barker", "cycle", "gibbs"]
+# One kernel of each way to be solved.
+FAST = ("hmc", "rmh", "mclmc", "gibbs")
 # Kernels that the parallel iteration does not carry to the end of 512 steps in 128 iterations; the
 # plain loop finishes their chains.
 SLOW = {("gaussian", "barker"), ("schools", "barker")}
@@ -37,7 +39,9 @@ def test_parallel_is_sequential(x64, target, name):
     assert bool(solved.stats.fallback_steps[0] == 0) == ((target, name) not in SLOW)
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize(
+    "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in cases.NAMES]
+)
 def test_window_slides(x64, name):
     kernel, start = cases.gaussian_cases()[name]
     arguments = (jax.random.key(1), kernel, start, 40)

@@ -63,15 +63,15 @@ def check_equals_the_loop(method, window, dtype, atol):
         np.testing.assert_allclose(solution.states[name], expected[name], atol=atol)
 
 
-@pytest.mark.parametrize("window", [None, 16, 7])
+@pytest.mark.parametrize("window", [None, 16, pytest.param(7, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_equals_the_loop_in_double_precision(x64, method, window):
     check_equals_the_loop(method, window, jnp.float64, 1e-8)
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_equals_the_loop_in_single_precision(method):
-    check_equals_the_loop(method, 16, jnp.float32, 1e-3)
+@pytest.mark.parametrize("name", ["picard", "quasi_deer(1)", "deer", "quasi_elk"])
+def test_equals_the_loop_in_single_precision(name):
+    check_equals_the_loop(METHODS[name], 16, jnp.float32, 1e-3)
 
 
 def affine(x, u):

@@ -69,7 +69,10 @@ def test_growth_is_that_of_the_product(x64):
     matrices = MATRICES[:10] / np.linalg.norm(MATRICES[:10], axis=(1, 2), keepdims=True)
     product = np.linalg.multi_dot(matrices[::-1])
     growth = DenseOperator(jnp.asarray(matrices)).growth()
-    np.testing.assert_allclose(growth, np.log(np.linalg.norm(product)) / 10, rtol=1e-9)
+    expected = np.log(np.linalg.norm(product) / np.sqrt(6)) / 10
+    np.testing.assert_allclose(growth, expected, rtol=1e-9)
+    neutral = DenseOperator(jnp.broadcast_to(jnp.eye(6), (10, 6, 6))).growth()
+    np.testing.assert_allclose(neutral, 0, atol=1e-12)
     diagonal = jnp.array([[2.0, 0.5], [2.0, 0.5]])
     np.testing.assert_allclose(DiagonalOperator(diagonal).growth(), np.log(2), rtol=1e-6)
     blocks = jnp.stack([jnp.diag(row)[:, :, None] for row in diagonal])
