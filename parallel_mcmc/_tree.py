@@ -66,6 +66,13 @@ def num_steps(inputs: PyTree) -> int:
     return jnp.shape(jax.tree.leaves(inputs)[0])[0]
 
 
+def preceding(first: PyTree, states: PyTree) -> PyTree:
+    """Return what comes before each of ``states`` along their leading axis; at first, ``first``."""
+    return jax.tree.map(
+        lambda s, leaf: jnp.concatenate([jnp.asarray(s)[None], leaf[:-1]]), first, states
+    )
+
+
 def select(mask: jax.Array, on_true: PyTree, on_false: PyTree) -> PyTree:
     """Choose between two pytrees along their leading axes.
 

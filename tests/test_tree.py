@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
-from parallel_mcmc._tree import STATIC, any_traced, as_partial, num_steps, pytree, select
+from parallel_mcmc._tree import STATIC, any_traced, as_partial, num_steps, preceding, pytree, select
 
 
 @pytree
@@ -67,3 +67,9 @@ def test_any_traced():
     jax.jit(lambda x: seen.append(any_traced({"a": 1.0}, x)) or x)(1.0)
     assert seen == [True]
     assert not any_traced(1.0, jnp.ones(2))
+
+
+def test_preceding():
+    before = preceding({"a": 1.0, "n": 7}, {"a": jnp.array([2.0, 3.0]), "n": jnp.array([8, 9])})
+    np.testing.assert_array_equal(before["a"], [1.0, 2.0])
+    np.testing.assert_array_equal(before["n"], [7, 8])

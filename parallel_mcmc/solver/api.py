@@ -17,7 +17,7 @@ from parallel_mcmc._errors import (
     require_positive_int,
     warn_fallback,
 )
-from parallel_mcmc._tree import PyTree, any_traced
+from parallel_mcmc._tree import PyTree, any_traced, preceding
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.implicit import differentiable
 from parallel_mcmc.solver.lyapunov import BATCHES, estimate_exponent
@@ -232,10 +232,8 @@ def verify(solution: Solution) -> jax.Array:
 
 @jax.jit
 def _edges(problem: Problem, states: PyTree) -> jax.Array:
-    arguments = jax.tree.map(
-        lambda s, leaf: jnp.concatenate([s[None], leaf[:-1]]), problem.initial_state, states
-    )
     recurrence = problem.recurrence
+    arguments = preceding(problem.initial_state, states)
     values, _ = jax.vmap(recurrence.step)(arguments, problem.inputs)
 
     def edge(value: PyTree, state: PyTree) -> jax.Array:

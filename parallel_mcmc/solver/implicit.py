@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, preceding
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.scans import dense_scan
@@ -51,9 +51,7 @@ def _tangent(solve: Callable, primals: tuple, tangents: tuple) -> tuple[Solution
         return treedef.unflatten([changed.get(i, leaf) for i, leaf in enumerate(leaves)])
 
     recurrence, start, inputs = primals[:3]
-    arguments = jax.tree.map(
-        lambda s, leaf: jnp.concatenate([s[None], leaf[:-1]]), start, solution.states
-    )
+    arguments = preceding(start, solution.states)
     x = jax.vmap(recurrence.chart.coordinates)(arguments)
 
     def values(parts: list) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._errors import require_callable, require_finite, require_like
-from parallel_mcmc._tree import PyTree, any_traced
+from parallel_mcmc._tree import PyTree, any_traced, preceding
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.recurrence import plain_recurrence
 from parallel_mcmc.solver.scans import log_products
@@ -108,18 +108,14 @@ def estimate_exponent(recurrence, initial_state, inputs, states) -> LyapunovEsti
     """Return the estimate for arguments that are known to be right."""
     if states is None:
         states = run_sequentially(recurrence, initial_state, inputs)[0]
-    arguments = jax.tree.map(
-        lambda s, leaf: jnp.concatenate([s[None], leaf[:-1]]), initial_state, states
-    )
+    arguments = preceding(initial_state, states)
 
     def jacobian(state, value):
         x = recurrence.chart.coordinates(state)
         return jax.jacfwd(lambda z: recurrence.lifted_step(z, state, value)[0])(x)
 
     logs = log_products(jax.vmap(jacobian)(arguments, inputs))
-    # Of a multiple of the identity the first step grows by as much as any other.
-    identity = 0.5 * jnp.log(jnp.asarray(recurrence.chart.coordinates(initial_state).size * 1.0))
-    growth = jnp.diff(logs, prepend=jnp.full_like(logs[:1], identity))
+    growth = jnp.diff(logs, prepend=jnp.zeros_like(logs[:1]))
     size = len(growth) // BATCHES
     batches = growth[-size * BATCHES :].reshape(BATCHES, size).mean(axis=1)
     error = jnp.std(batches, ddof=1) / jnp.sqrt(jnp.asarray(BATCHES, growth.dtype))

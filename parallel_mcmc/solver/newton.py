@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, pytree, select
+from parallel_mcmc._tree import PyTree, preceding, pytree, select
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.jacobian import Dense, Diagonal, Identity, JacobianModel, Zero
 from parallel_mcmc.solver.operators import Operator
@@ -46,13 +46,14 @@ class Newton:
         The model of the Jacobian: ``Zero()``, ``Identity()``, ``Diagonal()``, ``Dense()``,
         ``Surrogate()``.
     max_norm
-        Bound on the spectral norm of every ``A_t``: a :class:`LearnedCap` (default), a number, or
-        None for no bound.
+        Bound on the spectral norm of every ``A_t``, but for those of steps that return their
+        argument: a :class:`LearnedCap` (default), a number, or None for no bound.
     damping
         Factor in (0, 1] on every ``A_t``.
     radius
         Longest correction that the linear model is trusted with: its root mean square over the
-        coordinates, in units of the state's scale. None for no limit.
+        coordinates, in units of the state's scale or of the iterate's own spread over time, where
+        that is larger. None for no limit.
     trust_region
         How the linear recurrence is solved: a :class:`LevenbergMarquardt` penalty, or None
         (default) for the exact solution.
@@ -185,9 +186,7 @@ def newton_iteration(
         Number of the iteration, for models that draw probes.
     """
     chart = recurrence.chart
-    arguments = jax.tree.map(
-        lambda a, g: jnp.concatenate([jnp.asarray(a)[None], g[:-1]]), anchor, guess
-    )
+    arguments = preceding(anchor, guess)
     values, aux, operator, products = method.jacobian.linearise(
         recurrence, arguments, inputs, count
     )
@@ -209,7 +208,6 @@ def newton_iteration(
     operator = operator.scaled(jnp.where(usable, 1, 0).astype(y.dtype))
     miss = (y - memory.value - operator.apply(memory.step)) / scale
     move = memory.step / scale
-    rank_one = secant(miss, move, usable & memory.known & (not method.jacobian.exact))
     # A step that returns its argument, as a rejected proposal does, is the identity nearby: there
     # the model needs no bound, and what it predicts tells nothing of the step's other branch.
     stays = (y == jax.vmap(chart.coordinates)(arguments)).all(axis=-1)
@@ -224,9 +222,6 @@ def newton_iteration(
     trust = method.damping * jnp.where(stays, 1, capped)
     model, operator = operator, operator.scaled(trust)
 
-    def secant_part(correction: jax.Array) -> jax.Array:
-        return rank_one.apply(correction / scale) * scale
-
     def argument(change: jax.Array) -> jax.Array:
         """Return the correction of each argument, no longer than the model is trusted."""
         if method.trust_region is None:
@@ -240,17 +235,15 @@ def newton_iteration(
 
     defect = jnp.where(finite[:, None], y - x, 0)
     correction = argument(defect)
-    if products:
-        mended = jnp.zeros_like(y)
-        for product in products:
-            missing = trust[:, None] * (product(correction) - model.apply(correction))
-            mended = jnp.where(usable[:, None] & jnp.isfinite(missing), missing, 0)
-            correction = argument(defect + mended)
-    elif not method.jacobian.exact:
-        correction = argument(defect + secant_part(correction))
-        mended = secant_part(correction)
-    else:
-        mended = jnp.zeros_like(y)
+    mended = jnp.zeros_like(y)
+    for product in products:
+        missing = trust[:, None] * (product(correction) - model.apply(correction))
+        mended = jnp.where(usable[:, None] & jnp.isfinite(missing), missing, 0)
+        correction = argument(defect + mended)
+    if not products and not method.jacobian.exact:
+        rank_one = secant(miss, move, usable & memory.known)
+        correction = argument(defect + rank_one.apply(correction / scale) * scale)
+        mended = rank_one.apply(correction / scale) * scale
     z = y + operator.apply(correction) + mended
     z = jnp.where(jnp.isfinite(z).all(-1, keepdims=True), z, y)
     moved = select(finite, jax.vmap(chart.place)(values, z), guess)

@@ -167,7 +167,7 @@ class BlockOperator(NamedTuple):
     def growth(self) -> jax.Array:
         """Return the growth of the fastest growing coordinate."""
         logs = jax.vmap(log_products, in_axes=-1, out_axes=-1)(self.blocks)
-        return (jnp.max(logs[-1]) - 0.5 * jnp.log(2.0)) / len(self.blocks)
+        return jnp.max(logs[-1]) / len(self.blocks)
 
 
 class DenseOperator(NamedTuple):
@@ -211,9 +211,7 @@ class DenseOperator(NamedTuple):
 
     def growth(self) -> jax.Array:
         """Return the growth of the whole product."""
-        # Relative to the identity, whose Frobenius norm is that of no growth.
-        identity = 0.5 * jnp.log(jnp.asarray(self.matrix.shape[-1], self.matrix.dtype))
-        return (log_products(self.matrix)[-1] - identity) / len(self.matrix)
+        return log_products(self.matrix)[-1] / len(self.matrix)
 
 
 def _normalised(matrix: jax.Array) -> jax.Array:

@@ -7,6 +7,8 @@ Everything is time-major: the leading axis is time.
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -96,7 +98,9 @@ def block_apply(a: jax.Array, v: jax.Array) -> jax.Array:
 
 
 def log_products(matrices: jax.Array) -> jax.Array:
-    """Return the logarithms of the Frobenius norms of ``A_t … A_1``, shape ``(T,)``.
+    """Return the logarithms of the sizes of ``A_t … A_1``, shape ``(T,)``.
+
+    The size is the Frobenius norm relative to that of the identity, whose products do not grow.
 
     Parameters
     ----------
@@ -113,4 +117,5 @@ def log_products(matrices: jax.Array) -> jax.Array:
         matrix, log = unit(jnp.matmul(second[0], first[0], precision="highest"))
         return matrix, log + first[1] + second[1]
 
-    return jax.lax.associative_scan(compose, unit(matrices))[1]
+    logs = jax.lax.associative_scan(compose, unit(matrices))[1]
+    return logs - 0.5 * math.log(matrices.shape[-1])

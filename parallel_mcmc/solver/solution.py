@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
 from parallel_mcmc._tree import PyTree
+from parallel_mcmc.solver.recurrence import Recurrence
 
 
 class Solution(NamedTuple):
@@ -40,6 +41,6 @@ class Solution(NamedTuple):
 class Problem(NamedTuple):
     """A recurrence with its start and its inputs."""
 
-    recurrence: Any
+    recurrence: Recurrence
     initial_state: PyTree
     inputs: PyTree
