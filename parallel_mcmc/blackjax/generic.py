@@ -13,7 +13,8 @@ from parallel_mcmc._tree import STATIC, PyTree, as_partial, pytree
 from parallel_mcmc.blackjax.dependence import independent_leaves, primitives_of
 from parallel_mcmc.solver.chart import Chart, Euclidean, is_real
 from parallel_mcmc.solver.jacobian import Dense, Diagonal, Surrogate, Zero
-from parallel_mcmc.solver.newton import MARGIN_SLOPE, Newton
+from parallel_mcmc.solver.method import Newton
+from parallel_mcmc.solver.newton import MARGIN_SLOPE
 from parallel_mcmc.solver.recurrence import Recurrence
 
 FREE = {"position", "momentum", "slice", "random_generator_arg"}

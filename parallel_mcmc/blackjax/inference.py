@@ -17,7 +17,7 @@ from parallel_mcmc._tree import PyTree, any_traced, as_partial
 from parallel_mcmc.blackjax.generic import NotSolvable, settled
 from parallel_mcmc.blackjax.plans import Run, SequentialPlan, choose_plan
 from parallel_mcmc.sampling import SEGMENTS
-from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.method import Newton
 
 
 class NotParallelWarning(UserWarning):

@@ -17,7 +17,7 @@ from parallel_mcmc.kernels.chain import Parallel
 from parallel_mcmc.sampling import choose_runner
 from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.chart import is_real
-from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.window import solve_recurrence
 
 LARGEST_MISS = 2e-6

@@ -17,7 +17,7 @@ from parallel_mcmc.kernels.gate import HARD_GATE, Gate, require_gate
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.metropolis import Candidate, TransitionInfo, accept, candidate
 from parallel_mcmc.kernels.whitened import Flat, WhitenedKernel, picard_without_safeguards
-from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.method import Newton
 
 
 class BarkerDraw(NamedTuple):

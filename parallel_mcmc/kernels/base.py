@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from parallel_mcmc._errors import require_finite
 from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.solver.jacobian import Surrogate
-from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from parallel_mcmc._tree import STATIC, PyTree, pytree
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
-from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.window import run_sequentially, solve_recurrence
 

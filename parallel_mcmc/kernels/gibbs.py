@@ -15,7 +15,7 @@ from parallel_mcmc.kernels.base import BoundKernel
 from parallel_mcmc.kernels.whitened import LARGEST_DENSE
 from parallel_mcmc.solver.chart import Euclidean, is_real
 from parallel_mcmc.solver.jacobian import Dense, Diagonal
-from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 
 

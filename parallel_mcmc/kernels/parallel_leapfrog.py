@@ -16,7 +16,7 @@ from parallel_mcmc.kernels.phase import FlatPhase, PhaseChart, with_momentum
 from parallel_mcmc.kernels.whitened import Flat
 from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.jacobian import Surrogate
-from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.window import solve_recurrence

@@ -16,7 +16,7 @@ from parallel_mcmc.kernels.base import PhaseState, initial_state
 from parallel_mcmc.kernels.whitened import LARGEST_DENSE, Flat, WhitenedKernel, WhitenedTarget
 from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.jacobian import Dense, Surrogate
-from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.scans import block_scan
 
 

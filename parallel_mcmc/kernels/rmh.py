@@ -23,7 +23,7 @@ from parallel_mcmc.kernels.whitened import (
     WhitenedKernel,
     picard_without_safeguards,
 )
-from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.method import Newton
 
 
 @pytree

@@ -17,7 +17,7 @@ from parallel_mcmc.kernels.base import BoundKernel, DensityState, GradientState
 from parallel_mcmc.kernels.metric import Metric
 from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.jacobian import Surrogate
-from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 
 

@@ -4,7 +4,7 @@ from parallel_mcmc.solver.api import solve, verify
 from parallel_mcmc.solver.block import BlockDiagonal
 from parallel_mcmc.solver.jacobian import Dense, Diagonal, Identity, Surrogate, Zero
 from parallel_mcmc.solver.lyapunov import LyapunovEstimate, lyapunov_exponent
-from parallel_mcmc.solver.newton import Newton, deer, elk, jacobi, picard, quasi_deer, quasi_elk
+from parallel_mcmc.solver.method import Newton, deer, elk, jacobi, picard, quasi_deer, quasi_elk
 from parallel_mcmc.solver.safeguards import FixedCap, LearnedCap
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.trust_region import LevenbergMarquardt

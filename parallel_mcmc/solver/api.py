@@ -21,7 +21,7 @@ from parallel_mcmc._tree import PyTree, any_traced, preceding
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.implicit import differentiable
 from parallel_mcmc.solver.lyapunov import BATCHES, estimate_exponent
-from parallel_mcmc.solver.newton import Newton
+from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import plain_recurrence
 from parallel_mcmc.solver.solution import Problem, Solution
 from parallel_mcmc.solver.window import solve_recurrence

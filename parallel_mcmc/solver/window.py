@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, num_steps
-from parallel_mcmc.solver.newton import Iteration, Newton, newton_iteration
+from parallel_mcmc.solver.method import Newton
+from parallel_mcmc.solver.newton import Iteration, newton_iteration
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.safeguards import Memory
 from parallel_mcmc.solver.solution import Solution

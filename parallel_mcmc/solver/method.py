@@ -1,0 +1,115 @@
+"""Parallel Newton methods: a Jacobian model with its safeguards, and the literature's names."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import cast
+
+import jax.numpy as jnp
+
+from parallel_mcmc._tree import pytree
+from parallel_mcmc.solver.jacobian import Dense, Diagonal, Identity, JacobianModel, Zero
+from parallel_mcmc.solver.safeguards import FixedCap, LearnedCap, Memory, NormCap
+from parallel_mcmc.solver.trust_region import LevenbergMarquardt, TrustRegion
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Newton:
+    """A parallel Newton method: a Jacobian model and its safeguards.
+
+    Parameters
+    ----------
+    jacobian
+        The model of the Jacobian: ``Zero()``, ``Identity()``, ``Diagonal()``, ``Dense()``,
+        ``Surrogate()``.
+    max_norm
+        Bound on the spectral norm of every ``A_t``, but for those of steps that return their
+        argument: a :class:`LearnedCap` (default), a number, or None for no bound.
+    damping
+        Factor in (0, 1] on every ``A_t``.
+    radius
+        Longest correction that the linear model is trusted with: its root mean square over the
+        coordinates, in units of the state's scale or of the iterate's own spread over time, where
+        that is larger. None for no limit.
+    trust_region
+        How the linear recurrence is solved: a :class:`LevenbergMarquardt` penalty, or None
+        (default) for the exact solution.
+
+    Raises
+    ------
+    ValueError
+        If ``max_norm`` or ``radius`` is not positive, or ``damping`` is outside (0, 1].
+
+    Examples
+    --------
+    >>> import parallel_mcmc as pmc
+    >>> method = pmc.Newton(pmc.Diagonal(probes=2), radius=1.0)
+    """
+
+    jacobian: JacobianModel = Dense()
+    _: dataclasses.KW_ONLY
+    max_norm: NormCap | float | None = LearnedCap()
+    damping: float = 1.0
+    radius: float | None = 0.75
+    trust_region: TrustRegion | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_norm, int | float):
+            if not self.max_norm > 0:
+                raise ValueError(f"max_norm must be positive, got {self.max_norm}")
+            object.__setattr__(self, "max_norm", FixedCap(float(self.max_norm)))
+        if isinstance(self.damping, int | float) and not 0 < self.damping <= 1:
+            raise ValueError(f"damping must be in (0, 1], got {self.damping}")
+        if isinstance(self.radius, int | float) and not self.radius > 0:
+            raise ValueError(f"radius must be positive, got {self.radius}")
+
+    @property
+    def cap(self) -> NormCap | None:
+        """``max_norm``, of which a plain number has become a :class:`FixedCap`."""
+        return cast("NormCap | None", self.max_norm)
+
+    def initial_memory(self, length: int, dim: int, dtype: jnp.dtype) -> Memory:
+        """Return the safeguards' memory before the first iteration."""
+        cap = FixedCap(jnp.inf) if self.cap is None else self.cap
+        zeros = jnp.zeros((length, dim), dtype)
+        return Memory(cap.initial(length, dtype), zeros, zeros, jnp.zeros(length, bool))
+
+
+def jacobi() -> Newton:
+    """Return Jacobi iteration: ``Newton(Zero())``."""
+    return Newton(Zero())
+
+
+def picard() -> Newton:
+    """Return Picard iteration: ``Newton(Identity())``."""
+    return Newton(Identity())
+
+
+def deer() -> Newton:
+    """Return DEER (arXiv 2309.12252) with safeguards: ``Newton(Dense())``."""
+    return Newton(Dense())
+
+
+def quasi_deer(probes: int | None = 1, sweeps: int = 0) -> Newton:
+    """Return quasi-DEER (arXiv 2407.19115) with safeguards: ``Newton(Diagonal(probes))``.
+
+    The literature's method has no ``sweeps``; each one costs a Jacobian-vector product and saves
+    iterations.
+    """
+    return Newton(Diagonal(probes, sweeps=sweeps))
+
+
+def elk(weight: float = 1.0) -> Newton:
+    """Return ELK (arXiv 2407.19115): the full Jacobian inside a Levenberg-Marquardt trust region.
+
+    The trust region is the only safeguard. Unlike in the paper, a state is moved to the value of
+    its step and not left behind by the penalty, so that k iterations make k states exact.
+    """
+    return Newton(Dense(), max_norm=None, radius=None, trust_region=LevenbergMarquardt(weight))
+
+
+def quasi_elk(weight: float = 1.0, probes: int | None = 1) -> Newton:
+    """Return quasi-ELK (arXiv 2407.19115): :func:`elk` with the diagonal of the Jacobian."""
+    jacobian = Diagonal(probes, sweeps=0)
+    return Newton(jacobian, max_norm=None, radius=None, trust_region=LevenbergMarquardt(weight))
