@@ -9,7 +9,7 @@ import pytest
 from numpyro.diagnostics import effective_sample_size
 
 from parallel_mcmc import kernels
-from parallel_mcmc.kernels.gradient_kernel import Draw
+from parallel_mcmc.kernels.metropolis_kernel import Draw
 from parallel_mcmc.numpyro import HMC, MALA, MCMC, RandomWalk
 from parallel_mcmc.numpyro.trajectory import TrajectoryHMC
 

@@ -15,10 +15,11 @@ from parallel_mcmc._errors import require_callable, require_positive, require_po
 from parallel_mcmc._tree import STATIC, PyTree, as_partial, pytree
 from parallel_mcmc.kernels.base import GradientState
 from parallel_mcmc.kernels.gate import HARD_GATE, Gate, require_gate
-from parallel_mcmc.kernels.gradient_kernel import Draw, GradientKernel
+from parallel_mcmc.kernels.gradient_kernel import GradientKernel
 from parallel_mcmc.kernels.isokinetic import isokinetic_step, unit
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.metropolis import Candidate, candidate
+from parallel_mcmc.kernels.metropolis_kernel import Draw
 from parallel_mcmc.kernels.whitened import Flat
 
 

@@ -12,11 +12,11 @@ from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_callable, require_positive
 from parallel_mcmc._tree import PyTree, as_partial, pytree
-from parallel_mcmc.kernels.base import GradientState, initial_state
 from parallel_mcmc.kernels.gate import HARD_GATE, Gate, require_gate
 from parallel_mcmc.kernels.metric import Metric, metric
-from parallel_mcmc.kernels.metropolis import Candidate, TransitionInfo, accept, candidate
-from parallel_mcmc.kernels.whitened import Flat, WhitenedKernel, picard_without_safeguards
+from parallel_mcmc.kernels.metropolis import Candidate, TransitionInfo, candidate
+from parallel_mcmc.kernels.metropolis_kernel import MetropolisKernel
+from parallel_mcmc.kernels.whitened import Flat, picard_without_safeguards
 from parallel_mcmc.solver.method import Newton
 
 
@@ -33,7 +33,7 @@ class BarkerDraw(NamedTuple):
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class Barker(WhitenedKernel):
+class Barker(MetropolisKernel):
     """Barker kernel; made by :func:`barker`."""
 
     logdensity_fn: Callable[[PyTree], jax.Array]
@@ -44,14 +44,6 @@ class Barker(WhitenedKernel):
     def method(self, dim: int) -> Newton:
         """Return Picard iteration: exact as soon as all decisions, of signs too, are right."""
         return picard_without_safeguards()
-
-    def init(self, position: PyTree, key: jax.Array | None = None) -> GradientState:
-        """Return the state at ``position``; raises ValueError if it cannot start there."""
-        return initial_state(self.logdensity_fn, position)
-
-    def move(self, state: GradientState, position: PyTree) -> GradientState:
-        """Return the state at another position, at one gradient evaluation."""
-        return GradientState(position, *jax.value_and_grad(self.logdensity_fn)(position))
 
     def draw_like(self, key: jax.Array, position: PyTree) -> BarkerDraw:
         """Draw from keys split as BlackJAX does, so that equal keys give equal chains."""
@@ -87,8 +79,8 @@ class Barker(WhitenedKernel):
     def transition(
         self, evaluate: Callable[[jax.Array], Flat], state: Flat, draw: BarkerDraw
     ) -> tuple[Flat, TransitionInfo]:
-        """Propose, and accept or reject."""
-        after, info = accept(state, self.propose(evaluate, state, draw), self.gate)
+        """Propose, and accept or reject; the margin recorded is that of the nearest decision."""
+        after, info = super().transition(evaluate, state, draw)
         # A sign is a decision too.
         z = jnp.asarray(self.step_size, state.position.dtype) * draw.normal
         threshold = jnp.log(draw.signs) - jnp.log1p(-draw.signs)
@@ -100,10 +92,6 @@ class Barker(WhitenedKernel):
     ) -> jax.Array:
         """Return 1, the Jacobian on any target: every branch shifts the state."""
         return jnp.ones((), state.position.dtype)
-
-    def margin(self, info: TransitionInfo) -> jax.Array:
-        """Return the distance to the nearest threshold, of a sign or of the accept decision."""
-        return info.accept_margin
 
 
 def barker(

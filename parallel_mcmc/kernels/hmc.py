@@ -13,10 +13,11 @@ from jax.flatten_util import ravel_pytree
 from parallel_mcmc._errors import require_callable, require_positive, require_positive_int
 from parallel_mcmc._tree import STATIC, PyTree, as_partial, pytree
 from parallel_mcmc.kernels.gate import HARD_GATE, Gate, require_gate
-from parallel_mcmc.kernels.gradient_kernel import Draw, GradientKernel
+from parallel_mcmc.kernels.gradient_kernel import GradientKernel
 from parallel_mcmc.kernels.leapfrog import LEAPFROG, Integrator
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.metropolis import Candidate, candidate
+from parallel_mcmc.kernels.metropolis_kernel import Draw
 from parallel_mcmc.kernels.whitened import Flat
 
 
@@ -80,11 +81,6 @@ class HMC(GradientKernel):
         """One gradient every leapfrog step, of the longest transition."""
         steps = self.num_integration_steps
         return steps.high if isinstance(steps, UniformSteps) else steps
-
-    def split_key(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Split as BlackJAX does, so that equal keys give equal chains."""
-        key_momentum, key_integrator = jax.random.split(key)
-        return key_momentum, key_integrator
 
     def draw_like(self, key: jax.Array, position: PyTree) -> Draw | JitteredDraw:
         """Draw the momentum and the uniform number, and the length where it is random."""

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from parallel_mcmc._errors import require_callable, require_positive
 from parallel_mcmc._tree import PyTree, as_partial, pytree
 from parallel_mcmc.kernels.gate import HARD_GATE, Gate, require_gate
-from parallel_mcmc.kernels.gradient_kernel import Draw, GradientKernel
+from parallel_mcmc.kernels.gradient_kernel import GradientKernel
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.metropolis import Candidate, candidate
+from parallel_mcmc.kernels.metropolis_kernel import Draw
 from parallel_mcmc.kernels.whitened import Flat
 
 
@@ -27,11 +28,6 @@ class MALA(GradientKernel):
     step_size: jax.Array
     metric: Metric
     gate: Gate = HARD_GATE
-
-    def split_key(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Split as BlackJAX does, so that equal keys give equal chains."""
-        key_integrator, key_accept = jax.random.split(key)
-        return key_integrator, key_accept
 
     def unit_gaussian(self, draw: Draw) -> tuple[jax.Array, jax.Array]:
         """``w' = (1 - ε) w + sqrt(2 ε) z``."""

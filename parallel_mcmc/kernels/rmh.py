@@ -8,19 +8,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_callable, require_positive
 from parallel_mcmc._tree import PyTree, as_partial, pytree
 from parallel_mcmc.kernels.base import DensityState, checked_position, require_finite_density
 from parallel_mcmc.kernels.gate import HARD_GATE, Gate, require_gate
-from parallel_mcmc.kernels.gradient_kernel import Draw
 from parallel_mcmc.kernels.metric import Metric, metric
-from parallel_mcmc.kernels.metropolis import Candidate, TransitionInfo, accept, candidate
+from parallel_mcmc.kernels.metropolis import Candidate, TransitionInfo, candidate
+from parallel_mcmc.kernels.metropolis_kernel import Draw, MetropolisKernel
 from parallel_mcmc.kernels.whitened import (
     DensityTarget,
     FlatDensity,
-    WhitenedKernel,
     picard_without_safeguards,
 )
 from parallel_mcmc.solver.method import Newton
@@ -28,7 +26,7 @@ from parallel_mcmc.solver.method import Newton
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class RMH(WhitenedKernel):
+class RMH(MetropolisKernel):
     """Random-walk Metropolis kernel; made by :func:`rmh`."""
 
     logdensity_fn: Callable[[PyTree], jax.Array]
@@ -55,13 +53,6 @@ class RMH(WhitenedKernel):
         """Return the log density in whitened coordinates."""
         return DensityTarget(self.logdensity_fn, self.metric, position)
 
-    def draw_like(self, key: jax.Array, position: PyTree) -> Draw:
-        """Draw from keys split as BlackJAX does, so that equal keys give equal chains."""
-        vector = ravel_pytree(position)[0]
-        key_proposal, key_accept = jax.random.split(key)
-        normal = jax.random.normal(key_proposal, vector.shape, vector.dtype)
-        return Draw(normal, jax.random.uniform(key_accept, (), vector.dtype))
-
     def propose(
         self, evaluate: Callable[[jax.Array], FlatDensity], state: FlatDensity, draw: Draw
     ) -> Candidate:
@@ -70,21 +61,11 @@ class RMH(WhitenedKernel):
         proposal = evaluate(state.position + step_size * draw.normal)
         return candidate(proposal, draw.uniform, -state.logdensity, -proposal.logdensity)
 
-    def transition(
-        self, evaluate: Callable[[jax.Array], FlatDensity], state: FlatDensity, draw: Draw
-    ) -> tuple[FlatDensity, TransitionInfo]:
-        """Propose, and accept or reject."""
-        return accept(state, self.propose(evaluate, state, draw), self.gate)
-
     def surrogate(
         self, state: FlatDensity, draw: Draw, next_state: FlatDensity, info: TransitionInfo
     ) -> jax.Array:
         """Return 1, the Jacobian on any target: both branches shift the state."""
         return jnp.ones((), state.position.dtype)
-
-    def margin(self, info: TransitionInfo) -> jax.Array:
-        """Return the distance to the accept threshold."""
-        return info.accept_margin
 
 
 def rmh(

@@ -12,7 +12,6 @@ from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_callable, require_positive
 from parallel_mcmc._tree import PyTree, as_partial, pytree
-from parallel_mcmc.kernels.base import GradientState, initial_state
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.metropolis import DIVERGENCE_THRESHOLD
 from parallel_mcmc.kernels.whitened import Flat, WhitenedKernel
@@ -42,14 +41,6 @@ class ULA(WhitenedKernel):
     logdensity_fn: Callable[[PyTree], jax.Array]
     step_size: jax.Array
     metric: Metric
-
-    def init(self, position: PyTree, key: jax.Array | None = None) -> GradientState:
-        """Return the state at ``position``; raises ValueError if it cannot start there."""
-        return initial_state(self.logdensity_fn, position)
-
-    def move(self, state: GradientState, position: PyTree) -> GradientState:
-        """Return the state at another position, at one gradient evaluation."""
-        return GradientState(position, *jax.value_and_grad(self.logdensity_fn)(position))
 
     def draw_like(self, key: jax.Array, position: PyTree) -> jax.Array:
         """Draw standard normal numbers, shape ``(D,)``."""

@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_key
 from parallel_mcmc._tree import PyTree, any_traced, pytree
-from parallel_mcmc.kernels.base import BoundKernel, DensityState, GradientState
+from parallel_mcmc.kernels.base import BoundKernel, DensityState, GradientState, initial_state
 from parallel_mcmc.kernels.metric import Metric
 from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.jacobian import Surrogate
@@ -121,7 +121,8 @@ class WhitenedKernel:
     """Base of the kernels that a metric whitens.
 
     A kernel is a transition in whitened coordinates and what is known of it; this class adds the
-    ways in and out of those coordinates.
+    ways in and out of those coordinates. States are :class:`GradientState` unless the kernel says
+    otherwise.
     """
 
     logdensity_fn: Callable[[PyTree], jax.Array]
@@ -136,13 +137,13 @@ class WhitenedKernel:
         """Return the Newton method that suits the kernel: here, that with its own surrogate."""
         return Newton(Surrogate())
 
-    @abstractmethod
     def init(self, position: PyTree, key: jax.Array | None = None) -> Any:
         """Return the state at ``position``; raises ValueError if it cannot start there."""
+        return initial_state(self.logdensity_fn, position)
 
-    @abstractmethod
     def move(self, state: Any, position: PyTree) -> Any:
-        """Return the state at another position."""
+        """Return the state at another position, at one gradient evaluation."""
+        return GradientState(position, *jax.value_and_grad(self.logdensity_fn)(position))
 
     @abstractmethod
     def draw_like(self, key: jax.Array, position: PyTree) -> PyTree:

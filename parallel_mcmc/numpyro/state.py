@@ -13,8 +13,8 @@ from numpyro.util import is_prng_key
 
 from parallel_mcmc._tree import STATIC, PyTree, pytree
 from parallel_mcmc.kernels import TransitionInfo
-from parallel_mcmc.kernels.gradient_kernel import Draw
 from parallel_mcmc.kernels.metric import Metric
+from parallel_mcmc.kernels.metropolis_kernel import Draw
 from parallel_mcmc.numpyro.metric import Block, mass_matrix_sqrt, split_by_block
 
 

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from parallel_mcmc._tree import PyTree, pytree
 from parallel_mcmc.kernels import HMC
 from parallel_mcmc.kernels.gate import HARD_GATE, Gate
-from parallel_mcmc.kernels.gradient_kernel import Draw, GradientKernel
+from parallel_mcmc.kernels.gradient_kernel import GradientKernel
 from parallel_mcmc.kernels.metric import Metric
 from parallel_mcmc.kernels.metropolis import Candidate
+from parallel_mcmc.kernels.metropolis_kernel import Draw
 from parallel_mcmc.kernels.whitened import Flat
 
 
@@ -50,10 +51,6 @@ class TrajectoryHMC(GradientKernel):
     def gradients_per_step(self) -> Any:
         """The number of leapfrog steps."""
         return self.leapfrog().num_integration_steps
-
-    def split_key(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Split as HMC does."""
-        return self.leapfrog().split_key(key)
 
     def unit_gaussian(self, draw: Draw) -> tuple[jax.Array, jax.Array]:
         """Return the map of the HMC kernel."""
