@@ -73,6 +73,11 @@ def preceding(first: PyTree, states: PyTree) -> PyTree:
     )
 
 
+def repeated(tree: PyTree, count: int) -> PyTree:
+    """Return ``count`` copies of ``tree`` along a new leading axis."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *jnp.shape(leaf))), tree)
+
+
 def select(mask: jax.Array, on_true: PyTree, on_false: PyTree) -> PyTree:
     """Choose between two pytrees along their leading axes.
 

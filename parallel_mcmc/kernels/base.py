@@ -67,6 +67,10 @@ class BoundKernel(NamedTuple):
     method: Newton = Newton(Surrogate())
     """The Newton method that suits the kernel."""
 
+    def solver_scale(self, dtype: Any) -> jax.Array | None:
+        """Return ``scale`` as the solver takes it."""
+        return None if self.scale is None else jnp.full((), self.scale, dtype)
+
 
 class DensityState(NamedTuple):
     """State of the kernels that take no gradient, field by field that of BlackJAX."""

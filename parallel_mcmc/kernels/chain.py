@@ -82,7 +82,7 @@ class Parallel:
             window=window,
             max_iterations=self.max_iterations or default_max_iterations(total, window),
             tolerance=default_tolerance(dtype) if self.tolerance is None else self.tolerance,
-            scale=None if bound.scale is None else jnp.full((), bound.scale, dtype),
+            scale=bound.solver_scale(dtype),
         )
 
 

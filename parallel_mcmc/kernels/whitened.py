@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_key
-from parallel_mcmc._tree import PyTree, any_traced, pytree
+from parallel_mcmc._tree import PyTree, any_traced, num_steps, pytree, repeated
 from parallel_mcmc.kernels.base import BoundKernel, DensityState, GradientState, initial_state
 from parallel_mcmc.kernels.metric import Metric
 from parallel_mcmc.solver.chart import Chart
@@ -161,8 +161,7 @@ class WhitenedKernel:
 
     def predict(self, chart: Chart, state: Any, draws: Any) -> Any:
         """Guess the states that follow ``state``: here, that it stays where it is."""
-        count = len(jax.tree.leaves(draws)[0])
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), state)
+        return repeated(state, num_steps(draws))
 
     def margin(self, info: Any) -> jax.Array:
         """Return how far the transition was from deciding otherwise; here, nothing is decided."""

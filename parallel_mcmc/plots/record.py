@@ -16,6 +16,13 @@ from parallel_mcmc.solver import Newton
 from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.lyapunov import BATCHES, LyapunovEstimate, estimate_exponent
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
+from parallel_mcmc.solver.window import (
+    FoundPrefix,
+    found_prefix,
+    padded_by,
+    section,
+    shifted,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,47 +98,45 @@ def record_iterations(
     recurrence = bound.recurrence
     draws = jax.vmap(bound.draw)(jax.random.split(key, num_samples))
     # The last windows look beyond the end, at draws whose results are dropped.
-    draws = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[:window]]), draws)
+    draws = padded_by(draws, 2 * window)
     anchor = bound.enter(kernel.init(position))
     first = recurrence.chart.coordinates(anchor)
     tolerance = default_tolerance(first.dtype)
 
-    def predicted(anchor: PyTree, start: int) -> PyTree:
-        inputs = _part(draws, start, window)
-        if recurrence.predict is not None:
-            return recurrence.predict(anchor, inputs)
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (window, *leaf.shape)), anchor)
+    scale = bound.solver_scale(first.dtype)
 
     @jax.jit
     def iterate(
-        anchor: PyTree, guess: PyTree, inputs: PyTree, memory: Any, count: Any
-    ) -> Iteration:
-        scale = jnp.ones((), first.dtype)
-        return newton_iteration(method, recurrence, anchor, guess, inputs, memory, scale, count)
+        anchor: PyTree, guess: PyTree, memory: Any, done: int, count: int
+    ) -> tuple[Iteration, FoundPrefix]:
+        inputs = section(draws, done, window)
+        step = newton_iteration(
+            method, recurrence, anchor, guess, inputs, memory, scale, jnp.asarray(count)
+        )
+        return step, found_prefix(step, tolerance, num_samples - done)
 
     coordinates = jax.jit(jax.vmap(recurrence.chart.coordinates))
     fresh = method.initial_memory(window, first.size, first.dtype)
-    guess, memory, done = predicted(anchor, 0), fresh, 0
+    guess, memory, done = recurrence.guess(anchor, section(draws, 0, window)), fresh, 0
     seen = np.full((num_samples + window, first.size), np.nan)
     seen[:window] = coordinates(guess)
     iterates, residuals, found = [seen[:num_samples].copy()], [], []
     while done < num_samples and len(found) < max_iterations:
-        count = jnp.asarray(len(found))
-        step = iterate(anchor, guess, _part(draws, done, window), memory, count)
+        step, prefix = iterate(anchor, guess, memory, done, len(found))
         residual = np.full(num_samples + window, np.nan)
         residual[done : done + window] = step.gap
         seen[done : done + window] = coordinates(step.guess)
-        met = np.asarray(step.residual <= tolerance)
-        prefix = window if met.all() else int(met.argmin())
-        accepted = min(prefix + 1, window)
-        anchor = jax.tree.map(lambda leaf, n=accepted: leaf[n - 1], step.values)
-        last = jax.tree.map(lambda leaf: leaf[-1], step.guess)
-        guess = _slid(step.guess, predicted(last, done + window), accepted)
-        memory = _slid(step.memory, fresh, accepted)
-        done += accepted
+        accepted = int(prefix.accepted)
         iterates.append(seen[:num_samples].copy())
         residuals.append(residual[:num_samples])
-        found.append(min(done, num_samples))
+        found.append(done + accepted)
+        if prefix.blocked:
+            break
+        anchor = jax.tree.map(lambda leaf, n=accepted: leaf[n - 1], step.values)
+        last = jax.tree.map(lambda leaf: leaf[-1], step.guess)
+        tail = recurrence.guess(last, section(draws, done + window, window))
+        guess, memory = shifted((step.guess, step.memory), (tail, fresh), accepted)
+        done += accepted
     return Iterations(
         np.stack(iterates), np.stack(residuals), np.array(found), window, float(tolerance)
     )
@@ -187,11 +192,3 @@ def estimate_lyapunov(
     bound = kernel.bind(state.position)
     draws = jax.vmap(bound.draw)(jax.random.split(key, num_samples))
     return estimate_exponent(bound.recurrence, bound.enter(state), draws, None)
-
-
-def _part(tree: PyTree, start: int, count: int) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[jnp.arange(start, start + count) % len(leaf)], tree)
-
-
-def _slid(tree: PyTree, tail: PyTree, count: int) -> PyTree:
-    return jax.tree.map(lambda leaf, new: jnp.concatenate([leaf[count:], new[:count]]), tree, tail)

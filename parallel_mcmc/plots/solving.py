@@ -39,7 +39,7 @@ def plot_residuals(iterations: Iterations, *, ax: Axes | None = None) -> Axes:
     Examples
     --------
     >>> import jax, jax.numpy as jnp, parallel_mcmc as pmc
-    >>> from parallel_mcmc.plots import estimate_lyapunov, record_iterations
+    >>> from parallel_mcmc.plots import record_iterations
     >>> kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.5)
     >>> iterations = record_iterations(kernel, jnp.zeros(2), jax.random.key(0), 64)
     >>> plot_residuals(iterations).get_ylabel()
@@ -85,7 +85,7 @@ def plot_front(iterations: Iterations, *, ax: Axes | None = None) -> Axes:
     Examples
     --------
     >>> import jax, jax.numpy as jnp, parallel_mcmc as pmc
-    >>> from parallel_mcmc.plots import estimate_lyapunov, record_iterations
+    >>> from parallel_mcmc.plots import record_iterations
     >>> kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.5)
     >>> iterations = record_iterations(kernel, jnp.zeros(2), jax.random.key(0), 64, window=16)
     >>> plot_front(iterations).get_ylabel()
@@ -126,7 +126,7 @@ def plot_lyapunov(lyapunov: LyapunovEstimate, *, ax: Axes | None = None) -> Axes
     Examples
     --------
     >>> import jax, jax.numpy as jnp, parallel_mcmc as pmc
-    >>> from parallel_mcmc.plots import estimate_lyapunov, record_iterations
+    >>> from parallel_mcmc.plots import estimate_lyapunov
     >>> kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.5)
     >>> ax = plot_lyapunov(estimate_lyapunov(kernel, jnp.zeros(2), jax.random.key(0), 200))
     >>> ax.get_xlabel()
@@ -200,7 +200,7 @@ def animate_iterations(
     Examples
     --------
     >>> import jax, jax.numpy as jnp, parallel_mcmc as pmc
-    >>> from parallel_mcmc.plots import estimate_lyapunov, record_iterations
+    >>> from parallel_mcmc.plots import record_iterations
     >>> kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.5)
     >>> iterations = record_iterations(kernel, jnp.zeros(2), jax.random.key(0), 64)
     >>> animate_iterations(iterations, file=getfixture("tmp_path") / "chain.gif")

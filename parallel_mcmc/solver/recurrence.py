@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from parallel_mcmc._tree import PyTree, as_partial, pytree
+from parallel_mcmc._tree import PyTree, as_partial, num_steps, pytree, repeated
 from parallel_mcmc.solver.chart import Chart, Euclidean
 
 
@@ -41,6 +41,12 @@ class Recurrence:
     surrogate: Callable[..., jax.Array] | None = None
     margin: Callable[[PyTree], jax.Array] | None = None
     predict: Callable[[PyTree, PyTree], PyTree] | None = None
+
+    def guess(self, state: PyTree, inputs: PyTree) -> PyTree:
+        """Guess the states that follow ``state``, one for each of ``inputs``."""
+        if self.predict is None:
+            return repeated(state, num_steps(inputs))
+        return self.predict(state, inputs)
 
     def lifted_step(
         self, coordinates: jax.Array, state: PyTree, value: PyTree

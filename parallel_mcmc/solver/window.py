@@ -66,15 +66,13 @@ def solve_recurrence(
     # One window needs no room to slide in.
     sliding = window < total
     padding = 2 * window if sliding else 0
-    padded = _padded(inputs, padding)
-    guesses = None if initial_guess is None else _padded(initial_guess, padding)
+    padded = padded_by(inputs, padding)
+    guesses = None if initial_guess is None else padded_by(initial_guess, padding)
 
     def predict(anchor: PyTree, start: jax.Array | int) -> PyTree:
         if guesses is not None:
-            return _slice(guesses, start, window)
-        if recurrence.predict is not None:
-            return recurrence.predict(anchor, _slice(padded, start, window))
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (window, *leaf.shape)), anchor)
+            return section(guesses, start, window)
+        return recurrence.guess(anchor, section(padded, start, window))
 
     def body(carry: _Carry) -> _Carry:
         start = carry.done if sliding else 0
@@ -83,22 +81,19 @@ def solve_recurrence(
             recurrence,
             carry.anchor,
             carry.guess,
-            _slice(padded, start, window),
+            section(padded, start, window),
             carry.memory,
             scale,
             carry.iterations,
         )
+        found = found_prefix(step, tolerance, total - start)
+        accepted = found.accepted
         inside = jnp.arange(window) < total - start
-        met = (step.residual <= tolerance) | ~inside
-        prefix = jnp.where(met.all(), window, jnp.argmin(met))
-        # A value whose argument is exact is exact itself: one more than the edges that agree.
-        exact = jnp.minimum(jnp.minimum(prefix + 1, window), total - start)
-        sound = jnp.where(step.finite.all(), window, jnp.argmin(step.finite))
-        accepted = jnp.minimum(exact, sound)
-        worst = jnp.max(jnp.where(jnp.arange(window) < prefix, step.residual, 0) * inside)
+        agree = (jnp.arange(window) < found.edges) & inside
+        worst = jnp.max(jnp.where(agree, step.residual, 0))
         history = carry.history.at[carry.iterations].set(jnp.max(jnp.where(inside, step.gap, 0)))
         progress = carry._replace(
-            blocked=accepted < exact,
+            blocked=found.blocked,
             iterations=carry.iterations + 1,
             residual=jnp.maximum(carry.residual, worst),
             history=history,
@@ -126,8 +121,8 @@ def solve_recurrence(
         return carry._replace(
             done=carry.done + accepted,
             anchor=_at(step.values, accepted - 1),
-            guess=_shifted(step.guess, tail, accepted),
-            memory=_shifted(step.memory, fresh, accepted),
+            guess=shifted(step.guess, tail, accepted),
+            memory=shifted(step.memory, fresh, accepted),
             states=_write(carry.states, step.values, carry.done),
             aux=_write(carry.aux, step.aux, carry.done),
         )
@@ -173,6 +168,31 @@ def solve_recurrence(
         growth=end.growth,
     )
     return solution, jax.tree.map(lambda leaf: leaf[:total], aux)
+
+
+class FoundPrefix(NamedTuple):
+    """What of a window an iteration has found."""
+
+    edges: jax.Array
+    """Number of leading edges that agree to the tolerance."""
+    accepted: jax.Array
+    """Number of leading values that are exact and finite."""
+    blocked: jax.Array
+    """Whether a value that is exact is not finite: no iteration will mend it."""
+
+
+def found_prefix(
+    step: Iteration, tolerance: jax.Array | float, left: jax.Array | int
+) -> FoundPrefix:
+    """Return what ``step`` has found of a window of which ``left`` steps are inside the chain."""
+    window = len(step.finite)
+    met = (step.residual <= tolerance) | (jnp.arange(window) >= left)
+    edges = jnp.where(met.all(), window, jnp.argmin(met))
+    # A value whose argument is exact is exact itself: one more than the edges that agree.
+    exact = jnp.minimum(jnp.minimum(edges + 1, window), left)
+    sound = jnp.where(step.finite.all(), window, jnp.argmin(step.finite))
+    accepted = jnp.minimum(exact, sound)
+    return FoundPrefix(edges, accepted, accepted < exact)
 
 
 def run_sequentially(
@@ -222,7 +242,8 @@ def _at(tree: PyTree, index: jax.Array | int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def _slice(tree: PyTree, start: jax.Array | int, length: int) -> PyTree:
+def section(tree: PyTree, start: jax.Array | int, length: int) -> PyTree:
+    """Return ``length`` entries of the leading axis, from ``start`` on."""
     return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, length), tree)
 
 
@@ -232,7 +253,7 @@ def _write(tree: PyTree, part: PyTree, start: jax.Array) -> PyTree:
     )
 
 
-def _shifted(tree: PyTree, tail: PyTree, shift: jax.Array) -> PyTree:
+def shifted(tree: PyTree, tail: PyTree, shift: jax.Array | int) -> PyTree:
     """Drop ``shift`` leading entries and move as many of ``tail`` in."""
     return jax.tree.map(
         lambda a, b: jax.lax.dynamic_slice_in_dim(jnp.concatenate([a, b]), shift, len(a)),
@@ -241,7 +262,7 @@ def _shifted(tree: PyTree, tail: PyTree, shift: jax.Array) -> PyTree:
     )
 
 
-def _padded(tree: PyTree, count: int) -> PyTree:
+def padded_by(tree: PyTree, count: int) -> PyTree:
     """Repeat the last entry ``count`` times, so that a window may run past the end."""
     if not count:
         return tree
