@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from solver_reference import loop
 
 import parallel_mcmc as pmc
 
@@ -26,14 +27,6 @@ def step(state, u):
 def problem(dtype, seed=0, length=T):
     start = {"x": jnp.ones(3, dtype), "y": jnp.zeros((), dtype), "n": jnp.array(2)}
     return start, jax.random.normal(jax.random.key(seed), (length, 3), dtype)
-
-
-def loop(step, start, inputs):
-    def body(state, value):
-        state = step(state, value)
-        return state, state
-
-    return jax.lax.scan(body, start, inputs)[1]
 
 
 def surrogate(state, value, next_state):

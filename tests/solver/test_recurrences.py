@@ -4,16 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from solver_reference import loop
 
 import parallel_mcmc as pmc
-
-
-def loop(step, start, inputs):
-    def body(state, value):
-        state = step(state, value)
-        return state, state
-
-    return jax.lax.scan(body, start, inputs)[1]
 
 
 def gru(weights, hidden, value):

@@ -8,7 +8,7 @@ from numpyro.diagnostics import effective_sample_size
 
 import parallel_mcmc as pmc
 from parallel_mcmc.kernels.metric import DenseMetric, DiagonalMetric
-from parallel_mcmc.warmup import adaptation, build_schedule, window_adaptation
+from parallel_mcmc.warmup import build_schedule, loop, window_adaptation
 from parallel_mcmc.warmup.step_size import GAMMA
 
 DIM = 5
@@ -154,7 +154,7 @@ def test_starts_from_the_kernels_own_metric(given, dense, expected):
     states = jax.vmap(kernel.init)(jnp.zeros((1, 2)))
     keys = jax.random.split(jax.random.key(0), 40)
     options = {"adapt_step_size": True, "adapt_mass_matrix": True, "keep_draws": False}
-    begun = adaptation.start(kernel, states, keys, None, dense=dense, **options)
+    begun = loop.start(kernel, states, keys, None, dense=dense, **options)
     np.testing.assert_allclose(begun.metric.inverse_mass_matrix(), expected, rtol=1e-6)
 
 
