@@ -22,6 +22,7 @@ from parallel_mcmc.kernels.base import DensityState, GradientState
 from parallel_mcmc.kernels.metric import metric
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.kernels.whitened import WhitenedKernel
+from parallel_mcmc.numpyro.arguments import Arguments
 from parallel_mcmc.numpyro.metric import (
     choose_blocks,
     first_metric,
@@ -29,7 +30,6 @@ from parallel_mcmc.numpyro.metric import (
     structure_of,
 )
 from parallel_mcmc.numpyro.model import (
-    Arguments,
     Target,
     TracedModel,
     potential_target,
