@@ -23,7 +23,7 @@ KERNELS = {
     "MALA": MALA,
     "random walk": RandomWalk,
 }
-SLOW = ["HMC of a length", "MALA"]
+SLOW = ["HMC of a length", "MALA", "random walk"]
 FIELDS = [
     "accept_margin",
     "accept_prob",

@@ -20,7 +20,7 @@ SPEC = importlib.util.spec_from_file_location(
 benchmark = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(benchmark)
 STEPS = 500
-FAST = ["hmc", "mala", "dynamic_hmc"]
+FAST = ["hmc", "mala"]
 # What the iterations do not find of these within their budget, the loop finishes.
 UNFINISHED = ["barker", "ghmc"]
 

@@ -47,6 +47,7 @@ def test_a_budget_too_small_is_finished_by_the_loop(x64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), plain, solved)
 
 
+@pytest.mark.slow
 def test_both_levels_at_once(x64):
     arguments = (jax.random.key(3), jnp.asarray(cases.MEAN), 32)
     plain, solved = (
