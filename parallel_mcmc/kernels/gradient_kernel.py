@@ -8,11 +8,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from parallel_mcmc._tree import preceding
 from parallel_mcmc.kernels.metropolis import TransitionInfo
 from parallel_mcmc.kernels.metropolis_kernel import MetropolisKernel
 from parallel_mcmc.kernels.whitened import Flat
 from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.scans import diagonal_scan
+
+# A decision of the Gaussian chain that is wrong at first is mended by the states before it, which
+# are nearly right at once: later rounds change little.
+DECISION_ROUNDS = 2
 
 
 class GradientKernel(MetropolisKernel):
@@ -33,16 +38,33 @@ class GradientKernel(MetropolisKernel):
         return jnp.where(info.is_accepted, contraction, 1.0).astype(state.position.dtype)
 
     def predict(self, chart: Chart, state: Flat, draws: Any) -> Flat:
-        """Guess the coming states: the kernel on the Gaussian seen from ``state``, all accepted.
+        """Guess the coming states: the chain of this kernel on the Gaussian seen from ``state``.
 
         In whitened coordinates the posterior is close to ``N(m, I)``, and the gradient tells where
-        m is: ``m = w + grad``.
+        m is: ``m = w + grad``. There a transition is affine once its decision is known, and the
+        decisions come from the positions: at first all proposals are taken for accepted.
         """
         dtype = state.position.dtype
         contraction, gain = jax.vmap(self.unit_gaussian)(draws)
-        decay = contraction.astype(dtype)[:, None]
         noise = gain.astype(dtype)[:, None] * draws.normal
         centre = state.position + state.logdensity_grad
-        first = noise.at[0].add(decay[0] * (state.position - centre))
-        positions = centre + diagonal_scan(decay, first)
+
+        def evaluate(w: jax.Array) -> Flat:
+            return Flat(w, -0.5 * jnp.sum((w - centre) ** 2), centre - w)
+
+        def chain(accepted: jax.Array) -> jax.Array:
+            decay = jnp.where(accepted, contraction, 1).astype(dtype)[:, None]
+            first = decay[0] * (state.position - centre)
+            moves = jnp.where(accepted[:, None], noise, 0).at[0].add(first)
+            return centre + diagonal_scan(decay, moves)
+
+        def decide(_: jax.Array, positions: jax.Array) -> jax.Array:
+            starts = preceding(state.position, positions)
+            candidates = jax.vmap(lambda w, draw: self.propose(evaluate, evaluate(w), draw))(
+                starts, draws
+            )
+            return chain(candidates.log_margin > 0)
+
+        everywhere = jnp.ones(len(noise), bool)
+        positions = jax.lax.fori_loop(0, DECISION_ROUNDS, decide, chain(everywhere))
         return jax.vmap(chart.place, in_axes=(None, 0))(state, positions)

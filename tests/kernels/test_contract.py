@@ -185,13 +185,16 @@ def test_prediction_is_the_chain_on_a_unit_gaussian(x64, name):
     kernel = cases.metric_kernels(lambda x: -0.5 * jnp.sum(x**2), np.ones(10))[name]
     bound = kernel.bind(jnp.ones(10))
     state = bound.enter(kernel.init(jnp.ones(10), jax.random.key(5)))
-    draws = jax.vmap(bound.draw)(jax.random.split(jax.random.key(6), 2))
+    draws = jax.vmap(bound.draw)(jax.random.split(jax.random.key(6), 24))
     if hasattr(draws, "uniform"):
-        draws = draws._replace(uniform=jnp.zeros(2))  # all are accepted
-    expected = []
-    for t in range(2):
-        state, _ = bound.recurrence.step(state, jax.tree.map(lambda leaf: leaf[t], draws))  # noqa: B023
+        # Every third decision is one that an energy error of any size turns into a rejection.
+        draws = draws._replace(uniform=jnp.where(jnp.arange(24) % 3 == 0, 1 - 1e-12, 0.0))
+    expected, accepted = [], []
+    for t in range(24):
+        state, info = bound.recurrence.step(state, jax.tree.map(lambda leaf: leaf[t], draws))  # noqa: B023
         expected.append(bound.recurrence.chart.coordinates(state))
+        accepted.append(getattr(info, "is_accepted", True))
+    assert any(accepted) and (all(accepted) != hasattr(draws, "uniform"))
     start = bound.enter(kernel.init(jnp.ones(10), jax.random.key(5)))
     guess = jax.vmap(bound.recurrence.chart.coordinates)(bound.recurrence.predict(start, draws))
     np.testing.assert_allclose(guess, np.stack(expected), atol=1e-10)
