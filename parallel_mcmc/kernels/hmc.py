@@ -110,8 +110,9 @@ class HMC(GradientKernel):
     ) -> Candidate:
         """Integrate with unit mass; the margin is that of the energy difference."""
         steps = self._steps(draw)
+        step_size = jnp.asarray(self.step_size, state.position.dtype)
         proposal, momentum = self.integrator.run(
-            evaluate, state, draw.normal, jnp.asarray(self.step_size, state.position.dtype), steps
+            evaluate, state, draw.normal, step_size, steps, self.gradients_per_step
         )
         return candidate(
             proposal, draw.uniform, _energy(state, draw.normal), _energy(proposal, momentum), steps

@@ -22,8 +22,9 @@ class Integrator(Protocol):
         momentum: jax.Array,
         step_size: jax.Array,
         num_steps: jax.Array | int,
+        longest: int,
     ) -> tuple[Flat, jax.Array]:
-        """Return the state and the momentum after ``num_steps`` steps."""
+        """Return the state and the momentum after ``num_steps`` steps, of ``longest`` at most."""
         ...
 
 
@@ -48,8 +49,9 @@ class Leapfrog:
         momentum: jax.Array,
         step_size: jax.Array,
         num_steps: jax.Array | int,
+        longest: int,
     ) -> tuple[Flat, jax.Array]:
-        """Return the state and the momentum after ``num_steps`` steps."""
+        """Return the state and the momentum after ``num_steps`` steps, of ``longest`` at most."""
 
         def body(_: jax.Array, now: tuple[Flat, jax.Array]) -> tuple[Flat, jax.Array]:
             return leapfrog_step(evaluate, *now, step_size=step_size)

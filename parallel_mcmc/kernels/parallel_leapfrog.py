@@ -81,21 +81,14 @@ class ParallelLeapfrog:
         momentum: jax.Array,
         step_size: jax.Array,
         num_steps: jax.Array | int,
+        longest: int,
     ) -> tuple[Flat, jax.Array]:
-        """Return the state and the momentum after ``num_steps`` steps.
+        """Return the state and the momentum after ``num_steps`` steps, of ``longest`` at most.
 
-        Raises
-        ------
-        TypeError
-            If ``num_steps`` is not a fixed number.
+        All ``longest`` steps are solved, since the number of unknowns is fixed when it is compiled.
         """
-        if not isinstance(num_steps, int):
-            raise TypeError(
-                "num_integration_steps must be a fixed integer with ParallelLeapfrog, since the "
-                "whole trajectory is solved; use pmc.Leapfrog() with pmc.UniformSteps"
-            )
-        solution = self.solve(evaluate, state, momentum, step_size, num_steps)
-        last = jax.tree.map(lambda leaf: leaf[-1], solution.states)
+        solution = self.solve(evaluate, state, momentum, step_size, longest)
+        last = jax.tree.map(lambda leaf: leaf[num_steps - 1], solution.states)
         return last.flat, last.momentum
 
     def solve(
