@@ -69,7 +69,8 @@ def difference(ours, theirs):
         jnp.abs(a - b).max() if jnp.issubdtype(a.dtype, jnp.floating) else jnp.sum(a != b)
         for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
     ]
-    return max(float(gap) for gap in gaps)
+    # Not Python's maximum, which may drop what is not a number.
+    return float(np.max([float(gap) for gap in gaps]))
 
 
 def compare(algorithm, key, steps, solver="parallel"):
@@ -106,7 +107,7 @@ def main():
         ]
         iterations = ", ".join(str(int(run.iterations)) for run, *_ in runs)
         finished = ", ".join(str(int(run.fallback_steps)) for run, *_ in runs)
-        positions, infos = (max(run[i] for run in runs) for i in (1, 2))
+        positions, infos = (np.max([run[i] for run in runs]) for i in (1, 2))
         print(
             f"| `{name}` | {iterations} | {finished} | {positions:.0e} | {infos:.0e} |", flush=True
         )
