@@ -1,3 +1,4 @@
+import inspect
 import pickle
 
 import arviz as az
@@ -78,6 +79,27 @@ def fitted():
 def test_is_a_numpyro_mcmc(fitted):
     assert isinstance(fitted, numpyro.infer.MCMC)
     assert isinstance(fitted.sampler, numpyro.infer.mcmc.MCMCKernel)
+
+
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [
+        (MCMC.__init__, numpyro.infer.MCMC.__init__),
+        (MCMC.run, numpyro.infer.MCMC.run),
+        (MCMC.warmup, numpyro.infer.MCMC.warmup),
+        (HMC.__init__, numpyro.infer.HMC.__init__),
+    ],
+    ids=lambda function: function.__qualname__,
+)
+def test_arguments_are_those_of_numpyro(ours, theirs):
+    """By name, kind and place; what is ours alone comes after, by name only."""
+    ours, theirs = (list(inspect.signature(f).parameters.values()) for f in (ours, theirs))
+    names = {parameter.name for parameter in theirs}
+    shared = [(p.name, p.kind) for p in ours if p.name in names]
+    assert shared == [(p.name, p.kind) for p in theirs]
+    alone = [p for p in ours if p.name not in names]
+    assert all(p.kind is p.KEYWORD_ONLY for p in alone)
+    assert {p.name for p in alone} <= {"solver", "window"}
 
 
 def test_samples_are_constrained_and_hold_deterministic_sites(fitted):
