@@ -43,6 +43,15 @@ def test_moments_of_a_gaussian(x64):
         assert np.all(np.abs(batches.mean(0) - truth) < 4 * error)
 
 
+def test_all_segments_are_one_program():
+    # A Python number makes an array of a weak type, which the later states do not have.
+    start = {"x": jnp.array(0.5)}
+    kernel = pmc.rmh(lambda q: -0.5 * q["x"] ** 2, 0.5)
+    before = sampling._run_segment._cache_size()
+    draw(kernel=kernel, initial_position=start)
+    assert sampling._run_segment._cache_size() == before + 1
+
+
 def test_provenance_of_samples():
     samples = draw(initial_position=jnp.zeros((2, 3)), num_chains=2)
     np.testing.assert_allclose(samples.step_size, [0.5, 0.5])

@@ -66,6 +66,19 @@ def initial_states(
 
 @jax.jit
 def _init(kernel: Kernel, positions: PyTree, keys: jax.Array | None) -> PyTree:
+    positions = _strong(positions)
     if keys is None:
-        return jax.vmap(lambda position: kernel.init(position))(positions)
-    return jax.vmap(kernel.init)(positions, keys)
+        return _strong(jax.vmap(lambda position: kernel.init(position))(positions))
+    return _strong(jax.vmap(kernel.init)(positions, keys))
+
+
+def _strong(tree: PyTree) -> PyTree:
+    """Return the same numbers without JAX's mark of a weak type, which a Python number leaves.
+
+    No later state of the chain has it: the first segment would be compiled apart from the rest.
+    """
+
+    def strong(leaf: jax.Array) -> jax.Array:
+        return jax.lax.convert_element_type(leaf, leaf.dtype) if leaf.weak_type else leaf
+
+    return jax.tree.map(strong, tree)
