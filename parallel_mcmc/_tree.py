@@ -52,6 +52,31 @@ def pytree(cls: T) -> T:
     return cls
 
 
+def dotted_name(path: tuple) -> str:
+    """Return the path of a leaf as a name: ``"a.b"``, or nothing for a bare array."""
+    # A slash would make a group of a netCDF file or of a Zarr store.
+    return jax.tree_util.keystr(path, simple=True, separator=".").replace("/", ".")
+
+
+def variable_names(position: PyTree) -> list[str]:
+    """Return a name for every leaf of a position: a bare array is ``"x"``, items are ``"x.0"``.
+
+    Raises
+    ------
+    ValueError
+        If two leaves would have one name.
+    """
+    names: list[str] = []
+    for path, _ in jax.tree_util.tree_leaves_with_path(position):
+        name = dotted_name(path)
+        if not name or name[0].isdigit():
+            name = f"x.{name}" if name else "x"
+        if name in names:
+            raise ValueError(f"position must give every variable a name of its own, got {name!r}")
+        names.append(name)
+    return names
+
+
 def as_partial(fn: Callable) -> jax.tree_util.Partial:
     """Return ``fn`` as a pytree: data bound by :class:`jax.tree_util.Partial` become leaves.
 

@@ -12,7 +12,7 @@ import numpy as np
 import xarray
 
 import parallel_mcmc
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, variable_names
 from parallel_mcmc.sampling import Samples
 from parallel_mcmc.warmup import WarmupResult
 
@@ -196,15 +196,8 @@ def _results(samples: Any, log_likelihood: Any, warmup: WarmupResult | None) -> 
 
 
 def _named(position: PyTree) -> dict[str, np.ndarray]:
-    variables: dict[str, np.ndarray] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(position):
-        name = _dotted(jax.tree_util.keystr(path, simple=True, separator="."))
-        if not name or name[0].isdigit():
-            name = f"x.{name}" if name else "x"
-        if name in variables:
-            raise ValueError(f"position must give every variable a name of its own, got {name!r}")
-        variables[name] = np.asarray(leaf)
-    return variables
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(position)]
+    return dict(zip(variable_names(position), leaves, strict=True))
 
 
 def _dotted(name: str) -> str:
