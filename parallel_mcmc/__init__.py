@@ -42,11 +42,14 @@ from parallel_mcmc.solver import (
     solve,
     verify,
 )
+from parallel_mcmc.store import CheckpointDamageWarning, CheckpointMismatchError, resume
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BlockDiagonal",
+    "CheckpointDamageWarning",
+    "CheckpointMismatchError",
     "Dense",
     "Diagonal",
     "FixedCap",
@@ -80,6 +83,7 @@ __all__ = [
     "picard",
     "quasi_deer",
     "quasi_elk",
+    "resume",
     "rmh",
     "sample",
     "solve",

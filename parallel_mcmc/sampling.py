@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +23,7 @@ from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
+from parallel_mcmc.recording import InMemory, Recorder
 from parallel_mcmc.solver import Newton
 
 CPU_WINDOW = 32
@@ -74,6 +77,8 @@ def sample(
     solver: str | Newton = "auto",
     window: int | None = None,
     progress_bar: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
 ) -> Samples:
     """Draw chains of a kernel.
 
@@ -104,6 +109,14 @@ def sample(
         Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator.
     progress_bar
         Whether to show one.
+    checkpoint
+        Folder, not there yet, that the draws are written to as they are made, so that
+        :func:`resume` can go on after any interruption. The draws are then not kept in memory: the
+        samples read them from the folder when they are first asked for. Needs Zarr
+        (``pip install "parallel_mcmc[store]"``).
+    checkpoint_every
+        Draws between two checkpoints, at least the window; by default 5 % of all, or fewer where
+        that would be more than 10,000 draws or 64 MiB.
 
     Returns
     -------
@@ -117,6 +130,8 @@ def sample(
     ValueError
         If an argument has a wrong shape or value, or the log density is not finite at
         ``initial_position``; the message names the argument.
+    OSError
+        If a checkpoint cannot be written; what was written before can be resumed.
 
     Warns
     -----
@@ -136,13 +151,34 @@ def sample(
     key = require_key("key", key)
     num_samples = require_positive_int("num_samples", num_samples)
     num_chains = require_positive_int("num_chains", num_chains)
+    if checkpoint is None and checkpoint_every is not None:
+        raise ValueError(
+            "checkpoint_every must be left out without a checkpoint, got " + repr(checkpoint_every)
+        )
     runner = choose_runner(solver, window, num_samples)
+    init_keys, keys = chain_keys(key, num_chains, num_samples)
+    states = initial_states(kernel, initial_position, num_chains, init_keys)
+    if checkpoint is None:
+        return run_chains(runner, kernel, states, keys, progress_bar=progress_bar)
+    from parallel_mcmc.store.run import begin
+
+    return begin(
+        checkpoint,
+        runner,
+        kernel,
+        states,
+        key,
+        num_samples,
+        every=checkpoint_every,
+        progress_bar=progress_bar,
+    )
+
+
+def chain_keys(key: jax.Array, num_chains: int, num_samples: int) -> tuple[jax.Array, jax.Array]:
+    """Return the keys of the first states, ``(num_chains,)``, and of all draws, one more axis."""
     keys = key[None] if num_chains == 1 else jax.random.split(key, num_chains)
     init_keys = jax.vmap(lambda k: jax.random.fold_in(k, INIT_KEY))(keys)
-    states = initial_states(kernel, initial_position, num_chains, init_keys)
-    keys = jax.vmap(lambda k: jax.random.split(k, num_samples))(keys)
-
-    return run_chains(runner, kernel, states, keys, progress_bar=progress_bar)
+    return init_keys, jax.vmap(lambda k: jax.random.split(k, num_samples))(keys)
 
 
 def run_chains(
@@ -178,37 +214,91 @@ def run_chains(
     """
     num_chains, num_samples = keys.shape[:2]
     begin = time.perf_counter()
-    chunks: list[Chain] = []
-    length = _segment_length(runner, num_samples, progress_rate)
-    progress = tqdm(total=num_samples, disable=not progress_bar, unit="draw", desc="sample")
+    recorder = InMemory()
+    length = segment_length(runner, num_samples, progress_rate)
+    run_segments(runner, kernel, states, keys, recorder, length, progress_bar=progress_bar)
+    draws = recorder.draws()
+    return Samples(
+        draws.position,
+        draws.info,
+        total_stats(recorder.stats, num_samples),
+        recorder.final_state,
+        draws.logdensity,
+        chain_step_sizes(kernel, num_chains),
+        time.perf_counter() - begin,
+    )
+
+
+def run_segments(
+    runner: Parallel | Sequential,
+    kernel: Kernel,
+    states: PyTree,
+    keys: jax.Array,
+    recorder: Recorder,
+    length: int,
+    *,
+    progress_bar: bool = True,
+) -> None:
+    """Draw what ``recorder`` does not have yet of the chains, in segments.
+
+    Parameters
+    ----------
+    runner, kernel
+        As :func:`run_chains` has them.
+    states
+        States after the draws that ``recorder`` has, leaves ``(num_chains, ...)``.
+    keys
+        Of every draw of the run, shape ``(num_chains, num_samples)``.
+    recorder
+        Is given every segment.
+    length
+        Draws of a segment.
+    progress_bar
+        Whether to show one.
+    """
+    num_samples = keys.shape[1]
+    progress = tqdm(
+        total=num_samples,
+        initial=recorder.drawn,
+        disable=not progress_bar,
+        unit="draw",
+        desc="sample",
+    )
     try:
-        for start in range(0, num_samples, length):
+        for start in range(recorder.drawn, num_samples, length):
             count = min(length, num_samples - start)
             # The last segment repeats a key rather than compile for another length.
             index = np.minimum(np.arange(start, start + length), num_samples - 1)
             chunk = _run_segment(runner, kernel, states, keys[:, index])
             states = jax.tree.map(lambda leaf, n=count: leaf[:, n - 1], chunk.states)
-            chunks.append(_fetch(chunk, count))
+            recorder.record(_fetch(chunk, count))
             progress.update(count)
     except KeyboardInterrupt:
-        if not chunks:
+        if not recorder.drawn:
             raise
-        drawn = sum(jax.tree.leaves(c.states.position)[0].shape[1] for c in chunks)
         warnings.warn(
-            f"interrupted after {drawn} of {num_samples} draws; returning those",
+            f"interrupted after {recorder.drawn} of {num_samples} draws; "
+            f"{recorder.after_interrupt()}",
             InterruptedWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     finally:
         progress.close()
+
+
+def abstract_segment(
+    runner: Parallel | Sequential, kernel: Kernel, states: PyTree, keys: jax.Array
+) -> Chain:
+    """Return shapes and dtypes of a segment with these keys, ``(num_chains, length)``."""
+    return jax.eval_shape(_run_segment, runner, kernel, states, keys)
+
+
+def chain_step_sizes(kernel: Kernel, num_chains: int) -> np.ndarray | None:
+    """Return the kernel's step size once for every chain; None if it has no such number."""
     step_size = getattr(kernel, "step_size", None)
-    if step_size is not None:
-        step_size = np.full(num_chains, step_size) if np.ndim(step_size) == 0 else None
-    return dataclasses.replace(
-        _collect(chunks, num_samples),
-        step_size=step_size,
-        sampling_time=time.perf_counter() - begin,
-    )
+    if step_size is None or np.shape(step_size):
+        return None
+    return np.full(num_chains, step_size)
 
 
 def choose_runner(
@@ -238,9 +328,10 @@ def choose_runner(
     )
 
 
-def _segment_length(
+def segment_length(
     runner: Parallel | Sequential, num_samples: int, progress_rate: int | None
 ) -> int:
+    """Return the draws of a segment: ``progress_rate`` or 5 % of all, and at least a window."""
     least = runner.window if isinstance(runner, Parallel) else 1
     if progress_rate is not None:
         return min(max(least, progress_rate), num_samples)
@@ -270,11 +361,8 @@ def _fetch(chunk: Chain, count: int) -> Chain:
     )
 
 
-def _collect(chunks: list[Chain], num_samples: int) -> Samples:
-    states, info = jax.tree.map(
-        lambda *parts: np.concatenate(parts, axis=1), *[(c.states, c.info) for c in chunks]
-    )
-    parts = [c.stats for c in chunks]
+def total_stats(parts: Sequence[ChainStats], num_samples: int) -> ChainStats:
+    """Return the statistics of a run from those of its segments; warn of a sequential finish."""
     stats = ChainStats(
         converged=np.all([p.converged for p in parts], axis=0),
         iterations=np.sum([p.iterations for p in parts], axis=0),
@@ -283,5 +371,4 @@ def _collect(chunks: list[Chain], num_samples: int) -> Samples:
         fallback_steps=np.sum([p.fallback_steps for p in parts], axis=0),
     )
     warn_fallback(int(np.max(stats.fallback_steps)), num_samples, int(np.max(stats.iterations)))
-    final = jax.tree.map(lambda leaf: leaf[:, -1], states)
-    return Samples(states.position, info, stats, final, getattr(states, "logdensity", None))
+    return stats

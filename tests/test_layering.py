@@ -7,8 +7,17 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "parallel_mcmc"
 # A module may import from layers with a smaller number, and from its own package.
-CORE = {"_errors": 0, "_tree": 0, "solver": 1, "kernels": 2, "warmup": 3, "sampling": 4}
-LEAF = 5  # everything else: adapters, plots, data, command line
+CORE = {
+    "_errors": 0,
+    "_tree": 0,
+    "solver": 1,
+    "kernels": 2,
+    "warmup": 3,
+    "recording": 3,
+    "sampling": 4,
+    "store": 5,
+}
+LEAF = 6  # everything else: adapters, plots, data, command line
 
 
 def owner(path):

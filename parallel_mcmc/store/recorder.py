@@ -1,0 +1,130 @@
+"""Writes the segments of a run to its checkpoint as they are finished."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import warnings
+from pathlib import Path
+
+import jax
+
+from parallel_mcmc._tree import PyTree
+from parallel_mcmc.kernels.chain import Chain, ChainStats
+from parallel_mcmc.recording import Draws, last_state
+from parallel_mcmc.store.arrays import Arrays
+from parallel_mcmc.store.errors import CheckpointDamageWarning, DamagedChunk
+from parallel_mcmc.store.layout import Layout
+from parallel_mcmc.store.manifest import Manifest
+
+
+class OnDisk:
+    """Keeps the draws on disk.
+
+    Order makes it safe: first the chunks of a segment, then the manifest that counts it. Until the
+    manifest is replaced, the run is as it was before the segment.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, layout: Layout, arrays: Arrays) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._layout = layout
+        self._arrays = arrays
+        self._begin = time.perf_counter()
+
+    @property
+    def drawn(self) -> int:
+        """Draws of every chain that are complete."""
+        return self.manifest.drawn
+
+    @property
+    def names(self) -> Draws:
+        """Names of the arrays of the draws, for :meth:`read`."""
+        return self._layout.draws
+
+    def record(self, segment: Chain) -> None:
+        """Write a segment, and the state after it."""
+        done = self.manifest.segments
+        now = time.perf_counter()
+        after = dataclasses.replace(
+            self.manifest, segments=done + 1, seconds=self.manifest.seconds + now - self._begin
+        )
+        try:
+            self._arrays.write(self._layout.of_segment(segment), done)
+            self._arrays.write(self._layout.of_state(last_state(segment.states)), done + 1)
+            after.write(self.folder)
+        except OSError as error:
+            error.add_note(
+                f"The checkpoint {self.folder} holds the first {self.drawn} of "
+                f"{self.manifest.num_samples} draws. {self._remedy()} draws the rest, once it can "
+                "be written"
+            )
+            raise
+        self.manifest, self._begin = after, now
+
+    def after_interrupt(self) -> str:
+        """Say how to go on."""
+        return f"returning those. {self._remedy()} draws the rest"
+
+    def _remedy(self) -> str:
+        return f"pmc.resume({str(self.folder)!r}, kernel)"
+
+    def state(self, segments: int) -> PyTree:
+        """Return the state after a number of segments, leaves ``(num_chains, ...)``.
+
+        Raises
+        ------
+        DamagedChunk
+            If it cannot be read.
+        """
+        return jax.tree.map(
+            lambda name: self._arrays.read_chunk(name, segments)[0], self._layout.state
+        )
+
+    def stats(self) -> list[ChainStats]:
+        """Return how every complete segment was solved."""
+        count = self.manifest.segments
+        whole = jax.tree.map(lambda name: self._arrays.read(name, count), self._layout.stats)
+        return [jax.tree.map(lambda leaf, n=n: leaf[n], whole) for n in range(count)]
+
+    def read(self, names: PyTree) -> PyTree:
+        """Return the complete draws of the arrays named in a tree."""
+        return jax.tree.map(lambda name: self._arrays.read(name, self.drawn), names)
+
+    def write_start(self, states: PyTree) -> None:
+        """Write the states that the chains start from."""
+        self._arrays.write(self._layout.of_state(states), 0)
+        self._arrays.write(self._layout.coordinates(), 0)
+
+    def keep_whole(self) -> None:
+        """Read all that is complete, and count it only up to the first damage.
+
+        Warns
+        -----
+        CheckpointDamageWarning
+            If a chunk is damaged; it names it, and tells from where on the draws are made again.
+        """
+        for segment in range(self.manifest.segments):
+            try:
+                self._verify(segment)
+            except DamagedChunk as damage:
+                shorter = dataclasses.replace(self.manifest, segments=segment)
+                warnings.warn(
+                    f"the checkpoint is damaged: {damage}. Of {self.drawn} draws the first "
+                    f"{shorter.drawn} are whole; the rest are drawn again",
+                    CheckpointDamageWarning,
+                    stacklevel=4,
+                )
+                self.manifest = shorter
+                shorter.write(self.folder)
+                break
+
+    def _verify(self, segment: int) -> None:
+        for name in jax.tree.leaves((self._layout.draws, self._layout.stats)):
+            self._arrays.read_chunk(name, segment)
+        self.state(segment + 1)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Replace the manifest."""
+        manifest.write(self.folder)
+        self.manifest = manifest

@@ -1,0 +1,246 @@
+"""Runs with a checkpoint: how one begins, and how it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import jax
+
+from parallel_mcmc._errors import require_positive_int
+from parallel_mcmc._tree import PyTree
+from parallel_mcmc.kernels.base import Kernel
+from parallel_mcmc.kernels.chain import Parallel, Sequential
+from parallel_mcmc.sampling import (
+    Samples,
+    abstract_segment,
+    chain_keys,
+    chain_step_sizes,
+    run_segments,
+    segment_length,
+    total_stats,
+)
+from parallel_mcmc.solver import Newton
+from parallel_mcmc.store import keys, structure
+from parallel_mcmc.store.arrays import Arrays
+from parallel_mcmc.store.identity import environment, run_settings, solver_settings
+from parallel_mcmc.store.layout import layout
+from parallel_mcmc.store.manifest import Manifest, sync
+from parallel_mcmc.store.match import abstract_states, match, match_states, runner_of
+from parallel_mcmc.store.recorder import OnDisk
+from parallel_mcmc.store.stored_samples import StoredSamples
+
+LONGEST_SEGMENT = 10_000
+"""Draws of a segment by default: the memory of a run does not grow with its length."""
+LARGEST_SEGMENT = 2**26
+"""Bytes of a segment's states by default."""
+
+
+def begin(
+    path: str | os.PathLike[str],
+    runner: Parallel | Sequential,
+    kernel: Kernel,
+    states: PyTree,
+    key: jax.Array,
+    num_samples: int,
+    *,
+    every: int | None,
+    progress_bar: bool,
+) -> Samples:
+    """Make a checkpoint, and draw the chains that follow ``states``.
+
+    Parameters
+    ----------
+    path
+        Folder of the checkpoint.
+    runner
+        How the chains are run.
+    kernel
+        A transition kernel.
+    states
+        States of the kernel, leaves ``(num_chains, ...)``.
+    key
+        From which the key of every draw comes, by :func:`parallel_mcmc.sampling.chain_keys`.
+    num_samples, every, progress_bar
+        As :func:`parallel_mcmc.sample` has them.
+
+    Raises
+    ------
+    ValueError
+        If there is something at ``path``, or an array cannot be stored.
+    """
+    folder = _require_new(path)
+    leaves = jax.tree.leaves(states)
+    num_chains = leaves[0].shape[0]
+    if every is None:
+        largest = LARGEST_SEGMENT // sum(leaf.nbytes for leaf in leaves)
+        most = max(1, min(LONGEST_SEGMENT, largest))
+        every = min(most, segment_length(runner, num_samples, None))
+    length = segment_length(runner, num_samples, require_positive_int("checkpoint_every", every))
+    manifest = Manifest(
+        num_chains=num_chains,
+        num_samples=num_samples,
+        segment_length=length,
+        key=keys.encode(key),
+        position=structure.encode(states.position),
+        **solver_settings(runner),
+        settings=run_settings(kernel, runner),
+        environments=(environment(kernel, states.position, from_draw=0),),
+    )
+    _, draw_keys = chain_keys(key, num_chains, num_samples)
+    plan = layout(abstract_segment(runner, kernel, states, draw_keys[:, :length]), num_samples)
+    # In one step: a folder of this name is a whole checkpoint, with no draws yet.
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    new.mkdir()
+    try:
+        OnDisk(new, manifest, plan, Arrays.create(new, plan.specs)).write_start(states)
+        manifest.write(new)
+        for part in new.rglob("*"):
+            sync(part)
+        new.rename(folder)
+        sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    recorder = OnDisk(folder, manifest, plan, Arrays.open(folder, plan.specs))
+    return _run(recorder, runner, kernel, states, draw_keys, progress_bar)
+
+
+def _require_new(path: str | os.PathLike[str]) -> Path:
+    try:
+        folder = Path(path)
+    except TypeError as error:
+        raise TypeError(
+            f"checkpoint must be a path, got {type(path).__name__}: {path!r}"
+        ) from error
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        remedy = "Choose another path, or delete what is there"
+        try:
+            run = Manifest.read(folder)
+            what = f"{run.drawn} of {run.num_samples} draws. pmc.resume({str(folder)!r}, kernel)"
+            remedy = f"It holds {what} goes on with them; to start anew, delete it"
+        except ValueError:
+            pass
+        raise ValueError(
+            f"checkpoint must be a path where nothing is, got {str(folder)!r}. {remedy}"
+        )
+    return folder
+
+
+def resume(
+    path: str | os.PathLike[str],
+    kernel: Kernel,
+    initial_position: PyTree = None,
+    *,
+    solver: str | Newton | None = None,
+    progress_bar: bool = True,
+    accept_environment: bool = False,
+) -> Samples:
+    """Go on with a run of ``sample(..., checkpoint=path)``, to the draws it would have had.
+
+    The draws are, bit for bit, those of the run without the interruption. What the checkpoint
+    holds is read and its checksums are verified first; if a chunk is damaged, the run goes on from
+    before it. Where all has been drawn already, nothing is drawn.
+
+    A log density is code, and a checkpoint holds none, so that the kernel must be given again. It
+    is compared with that of the run: its class and numbers, the program of its log density and of
+    a transition (the jaxpr, with its constants), and the first states computed with it.
+
+    Parameters
+    ----------
+    path
+        Folder of the checkpoint.
+    kernel
+        The kernel that the run began with.
+    initial_position
+        The position that it began at. Needed where the positions are not made of dictionaries,
+        lists and tuples, or where the checkpoint's own first state is damaged.
+    solver
+        Needed where the run was given a :class:`Newton` method: the same method.
+    progress_bar
+        Whether to show one.
+    accept_environment
+        Whether to go on with another version of this package or of JAX, or on another device, than
+        the run began with. The chain is valid all the same; its draws may then differ from those
+        of the run without the interruption, by rounding and what follows from it.
+
+    Returns
+    -------
+    Samples
+        Of the whole run; read from the checkpoint when they are first asked for.
+
+    Raises
+    ------
+    CheckpointMismatchError
+        If the checkpoint is of another kernel, log density, position, solver, precision or
+        environment; the message names what differs.
+    ValueError
+        If there is no checkpoint at ``path``, or an argument that is needed is missing.
+    OSError
+        If the checkpoint cannot be written.
+
+    Warns
+    -----
+    CheckpointDamageWarning
+        If a part of the checkpoint was damaged and is drawn again.
+    InterruptedWarning
+        If interrupted from the keyboard, as :func:`sample`.
+
+    Examples
+    --------
+    >>> import tempfile, jax, jax.numpy as jnp, parallel_mcmc as pmc
+    >>> kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/run"
+    ...     samples = pmc.sample(
+    ...         jax.random.key(0), kernel, jnp.zeros(2), 100, checkpoint=path, progress_bar=False
+    ...     )
+    ...     again = pmc.resume(path, kernel, progress_bar=False)
+    ...     bool((again.position == samples.position).all())
+    True
+    """
+    folder = Path(path)
+    manifest = Manifest.read(folder)
+    runner = runner_of(manifest, solver)
+    position, accepted = match(
+        folder, manifest, kernel, runner, initial_position, accept_environment
+    )
+    init_keys, draw_keys = chain_keys(
+        keys.decode(manifest.key), manifest.num_chains, manifest.num_samples
+    )
+    shapes = abstract_states(kernel, position, init_keys)
+    first = draw_keys[:, : manifest.segment_length]
+    plan = layout(abstract_segment(runner, kernel, shapes, first), manifest.num_samples)
+    recorder = OnDisk(folder, manifest, plan, Arrays.open(folder, plan.specs))
+    match_states(recorder, kernel, init_keys, initial_position, accept_environment)
+    recorder.keep_whole()
+    if accepted:
+        now = environment(kernel, position, from_draw=recorder.drawn)
+        recorder.write_manifest(
+            dataclasses.replace(recorder.manifest, environments=(*manifest.environments, now))
+        )
+    states = recorder.state(recorder.manifest.segments)
+    return _run(recorder, runner, kernel, states, draw_keys, progress_bar)
+
+
+def _run(
+    recorder: OnDisk,
+    runner: Parallel | Sequential,
+    kernel: Kernel,
+    states: PyTree,
+    draw_keys: jax.Array,
+    progress_bar: bool,
+) -> Samples:
+    run = recorder.manifest
+    run_segments(
+        runner, kernel, states, draw_keys, recorder, run.segment_length, progress_bar=progress_bar
+    )
+    return StoredSamples.of(
+        recorder,
+        total_stats(recorder.stats(), run.num_samples),
+        chain_step_sizes(kernel, run.num_chains),
+    )

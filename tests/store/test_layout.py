@@ -1,0 +1,33 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from parallel_mcmc.kernels.base import DensityState
+from parallel_mcmc.kernels.chain import Chain, ChainStats
+from parallel_mcmc.store.layout import layout
+
+STATES = DensityState({"a": jnp.ones((2, 4, 3)), "b/c": jnp.ones((2, 4))}, jnp.zeros((2, 4)))
+SEGMENT = Chain(STATES, {"rate": jnp.zeros((2, 4))}, ChainStats(*[jnp.zeros(2)] * 5))
+PLAN = layout(SEGMENT, num_samples=10)
+
+
+def test_names_and_dimensions():
+    found = {name: (spec.shape, spec.dims) for name, spec in PLAN.specs.items()}
+    assert found["posterior/a"] == ((2, 10, 3), ("chain", "draw", "a_dim_0"))
+    assert found["posterior/b.c"] == ((2, 10), ("chain", "draw"))
+    assert found["logdensity"] == ((2, 10), ("chain", "draw"))
+    assert found["info/rate"] == ((2, 10), ("chain", "draw"))
+    assert found["stats/iterations"] == ((3, 2), ("segment", "chain"))
+    assert found["state/position.a"] == ((4, 2, 3), ("segment", "chain", "position.a_dim_0"))
+    assert found["posterior/draw"] == ((10,), ("draw",))
+
+
+def test_every_leaf_has_its_array():
+    segment = PLAN.of_segment(jax.tree.map(np.asarray, SEGMENT))
+    assert set(segment) | set(PLAN.of_state(SEGMENT.states)) | set(PLAN.coordinates()) == set(
+        PLAN.specs
+    )
+    np.testing.assert_array_equal(segment["posterior/a"], STATES.position["a"])
+    assert segment["stats/residual"].shape == (1, 2)
+    np.testing.assert_array_equal(PLAN.coordinates()["posterior/draw"], np.arange(10))
+    assert PLAN.draws.position["a"] == "posterior/a"
