@@ -1,6 +1,8 @@
 """Whole Markov chains at once: the sequential sampler's chain from a parallel Newton solver."""
 
 from parallel_mcmc._errors import SequentialFallbackWarning
+from parallel_mcmc.choice import Choice
+from parallel_mcmc.diagnosis import Report, diagnose
 from parallel_mcmc.kernels import (
     HardGate,
     Leapfrog,
@@ -50,6 +52,7 @@ __all__ = [
     "BlockDiagonal",
     "CheckpointDamageWarning",
     "CheckpointMismatchError",
+    "Choice",
     "Dense",
     "Diagonal",
     "FixedCap",
@@ -63,6 +66,7 @@ __all__ = [
     "Newton",
     "ParallelLeapfrog",
     "Samples",
+    "Report",
     "SequentialFallbackWarning",
     "SmoothGate",
     "Solution",
@@ -73,6 +77,7 @@ __all__ = [
     "barker",
     "cycle",
     "deer",
+    "diagnose",
     "elk",
     "gibbs",
     "hmc",

@@ -8,9 +8,10 @@ import time
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -20,17 +21,19 @@ from parallel_mcmc._errors import (
     warn_fallback,
 )
 from parallel_mcmc._tree import PyTree
+from parallel_mcmc.choice import Choice, choose, choose_runner
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.recording import InMemory, Recorder
 from parallel_mcmc.solver import Newton
 
-CPU_WINDOW = 32
-ACCELERATOR_WINDOW = 4096
 SEGMENTS = 20
 """Segments of a run, where the window allows: how often the progress bar moves."""
-
+SHORTEST_SEGMENT = 50
+"""Fewest draws of a segment that moves a progress bar."""
+SHORTEST_QUIET_SEGMENT = 250
+"""Fewest draws of another: between two segments, a run of a small model waits for the host."""
 
 INIT_KEY = np.uint32(2**32 - 1)
 """Number of the key of a chain's first state, beyond any draw's."""
@@ -59,6 +62,10 @@ class Samples:
     """Of the kernel, shape ``(num_chains,)``; None if it has no such number."""
     sampling_time: float | None = None
     """Seconds that the draws took, compilation included."""
+
+    def chosen(self, choice: Choice | None) -> Self:
+        """Return the samples with a note of how they were drawn, and why so."""
+        return dataclasses.replace(self, stats=self.stats._replace(choice=choice))
 
     def to_arviz(self, **kwargs: Any) -> Any:
         """Return the samples for ArviZ; see :func:`parallel_mcmc.arviz.to_arviz`."""
@@ -103,8 +110,10 @@ def sample(
         Number of chains.
     solver
         ``"parallel"`` (by the Newton method that suits the kernel), ``"sequential"``, a
-        :class:`Newton` method, or ``"auto"``: parallel on an accelerator, the plain loop on a CPU.
-        The draws are the same.
+        :class:`Newton` method, or ``"auto"``: parallel on an accelerator; on a CPU the faster of
+        the two, of which the plain loop is taken without a trial where a step moves less than
+        16 MB. The draws are the same up to rounding; ``samples.stats.choice`` says what was
+        chosen, and why.
     window
         Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator.
     progress_bar
@@ -155,11 +164,13 @@ def sample(
         raise ValueError(
             "checkpoint_every must be left out without a checkpoint, got " + repr(checkpoint_every)
         )
-    runner = choose_runner(solver, window, num_samples)
+    choose_runner(solver, window, num_samples)
     init_keys, keys = chain_keys(key, num_chains, num_samples)
     states = initial_states(kernel, initial_position, num_chains, init_keys)
+    runner, choice = choose(solver, window, kernel, states, keys)
     if checkpoint is None:
-        return run_chains(runner, kernel, states, keys, progress_bar=progress_bar)
+        samples = run_chains(runner, kernel, states, keys, progress_bar=progress_bar)
+        return samples.chosen(choice)
     from parallel_mcmc.store.run import begin
 
     return begin(
@@ -171,9 +182,10 @@ def sample(
         num_samples,
         every=checkpoint_every,
         progress_bar=progress_bar,
-    )
+    ).chosen(choice)
 
 
+@partial(jax.jit, static_argnames=("num_chains", "num_samples"))
 def chain_keys(key: jax.Array, num_chains: int, num_samples: int) -> tuple[jax.Array, jax.Array]:
     """Return the keys of the first states, ``(num_chains,)``, and of all draws, one more axis."""
     keys = key[None] if num_chains == 1 else jax.random.split(key, num_chains)
@@ -215,7 +227,8 @@ def run_chains(
     num_chains, num_samples = keys.shape[:2]
     begin = time.perf_counter()
     recorder = InMemory()
-    length = segment_length(runner, num_samples, progress_rate)
+    least = SHORTEST_SEGMENT if progress_bar else SHORTEST_QUIET_SEGMENT
+    length = segment_length(runner, num_samples, progress_rate, least)
     run_segments(runner, kernel, states, keys, recorder, length, progress_bar=progress_bar)
     draws = recorder.draws()
     return Samples(
@@ -267,10 +280,7 @@ def run_segments(
     try:
         for start in range(recorder.drawn, num_samples, length):
             count = min(length, num_samples - start)
-            # The last segment repeats a key rather than compile for another length.
-            index = np.minimum(np.arange(start, start + length), num_samples - 1)
-            chunk = _run_segment(runner, kernel, states, keys[:, index])
-            states = jax.tree.map(lambda leaf, n=count: leaf[:, n - 1], chunk.states)
+            chunk, states = _run_segment(runner, kernel, states, keys, start, length)
             recorder.record(_fetch(chunk, count))
             progress.update(count)
     except KeyboardInterrupt:
@@ -290,7 +300,8 @@ def abstract_segment(
     runner: Parallel | Sequential, kernel: Kernel, states: PyTree, keys: jax.Array
 ) -> Chain:
     """Return shapes and dtypes of a segment with these keys, ``(num_chains, length)``."""
-    return jax.eval_shape(_run_segment, runner, kernel, states, keys)
+    length = keys.shape[1]
+    return _run_segment.eval_shape(runner, kernel, states, keys, 0, length)[0]
 
 
 def chain_step_sizes(kernel: Kernel, num_chains: int) -> np.ndarray | None:
@@ -301,59 +312,48 @@ def chain_step_sizes(kernel: Kernel, num_chains: int) -> np.ndarray | None:
     return np.full(num_chains, step_size)
 
 
-def choose_runner(
-    solver: str | Newton, window: int | None, num_samples: int
-) -> Parallel | Sequential:
-    """Return how chains are run for the arguments of :func:`sample`.
-
-    Raises
-    ------
-    ValueError
-        If ``solver`` or ``window`` is not one of the accepted values.
-    """
-    on_cpu = jax.default_backend() == "cpu"
-    if window is None:
-        window = CPU_WINDOW if on_cpu else ACCELERATOR_WINDOW
-    window = min(require_positive_int("window", window), num_samples)
-    if isinstance(solver, Newton):
-        return Parallel(solver, window)
-    if solver == "auto":
-        solver = "sequential" if on_cpu else "parallel"
-    if solver == "parallel":
-        return Parallel(None, window)
-    if solver == "sequential":
-        return Sequential()
-    raise ValueError(
-        f'solver must be "auto", "parallel", "sequential" or a pmc.Newton method, got {solver!r}'
-    )
-
-
 def segment_length(
-    runner: Parallel | Sequential, num_samples: int, progress_rate: int | None
+    runner: Parallel | Sequential,
+    num_samples: int,
+    progress_rate: int | None,
+    shortest: int = SHORTEST_SEGMENT,
 ) -> int:
     """Return the draws of a segment: ``progress_rate`` or 5 % of all, and at least a window."""
     least = runner.window if isinstance(runner, Parallel) else 1
     if progress_rate is not None:
         return min(max(least, progress_rate), num_samples)
-    segments = max(1, min(SEGMENTS, num_samples // max(least, 50)))
+    segments = max(1, min(SEGMENTS, num_samples // max(least, shortest)))
     return -(-num_samples // segments)
 
 
-@partial(jax.jit, static_argnames=())
-def _run_segment(runner, kernel, states, keys) -> Chain:
-    """One compiled call: a segment of every chain."""
+@partial(jax.jit, static_argnums=5)
+def _run_segment(runner, kernel, states, keys, start, length) -> tuple[Chain, PyTree]:
+    """One compiled call: a segment of every chain, and the states after it."""
+    total = keys.shape[1]
+    # The last segment repeats a key rather than compile for another length.
+    index = jnp.minimum(start + jnp.arange(length), total - 1)
 
     def run(chain: tuple) -> Chain:
         return runner.run(kernel, *chain)
 
-    # A window of one chain fills a CPU; an accelerator takes all chains in one batch.
-    one_by_one = isinstance(runner, Parallel) and jax.default_backend() == "cpu"
-    return jax.lax.map(run, (states, keys)) if one_by_one else jax.vmap(run)((states, keys))
+    chains = (states, keys[:, index])
+    if keys.shape[0] == 1:
+        only = run(jax.tree.map(lambda leaf: leaf[0], chains))
+        chunk = jax.tree.map(lambda leaf: leaf[None], only)
+    elif isinstance(runner, Parallel) and jax.default_backend() == "cpu":
+        # A window of one chain fills a CPU; an accelerator takes all chains in one batch.
+        chunk = jax.lax.map(run, chains)
+    else:
+        chunk = jax.vmap(run)(chains)
+    last = jnp.minimum(length, total - start) - 1
+    return chunk, jax.tree.map(lambda leaf: leaf[:, last], chunk.states)
 
 
 def _fetch(chunk: Chain, count: int) -> Chain:
     """Copy the first ``count`` draws of a segment to the host."""
     host = jax.device_get(chunk)
+    if count == jax.tree.leaves(host.states)[0].shape[1]:
+        return host
     return Chain(
         jax.tree.map(lambda leaf: leaf[:, :count], host.states),
         jax.tree.map(lambda leaf: leaf[:, :count], host.info),

@@ -13,6 +13,7 @@ CORE = {
     "solver": 1,
     "kernels": 2,
     "warmup": 3,
+    "choice": 3,
     "recording": 3,
     "sampling": 4,
     "store": 5,

@@ -99,6 +99,7 @@ def test_interrupt_keeps_what_was_drawn(monkeypatch):
         return run(*arguments)
 
     monkeypatch.setattr(sampling, "_run_segment", interrupted)
+    monkeypatch.setattr(sampling, "SHORTEST_QUIET_SEGMENT", 50)
     with pytest.warns(pmc.InterruptedWarning, match="interrupted after 50 of 100"):
         partial = draw()
     np.testing.assert_array_equal(partial.position, whole[:, :50])

@@ -9,38 +9,22 @@ pictures (trace.png, convergence.png).
 from __future__ import annotations
 
 import argparse
-import contextlib
 import pathlib
 import sys
 import warnings
-from collections.abc import Iterator
-
-import jax
 
 from parallel_mcmc._errors import SequentialFallbackWarning
+from parallel_mcmc.cli.options import add_problem, precision
 from parallel_mcmc.cli.parser import Parser, integer
 from parallel_mcmc.sampling import InterruptedWarning
 
-MODELS = ("german-credit", "eight-schools")
-KERNELS = ("hmc", "mala")
 METHODS = ("surrogate", "diagonal", "dense")
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the options of the command."""
+    add_problem(parser)
     add = parser.add_argument
-    add(
-        "--model",
-        choices=MODELS,
-        default=MODELS[0],
-        help="what to draw from (default: %(default)s)",
-    )
-    add(
-        "--kernel",
-        choices=KERNELS,
-        default=KERNELS[0],
-        help="transition kernel (default: %(default)s)",
-    )
     add(
         "--chains",
         type=integer(1),
@@ -49,26 +33,12 @@ def add_arguments(parser: Parser) -> None:
         help="number of chains (default: %(default)s)",
     )
     add(
-        "--warmup",
-        type=integer(1),
-        default=1000,
-        metavar="N",
-        help="warmup steps of a chain (default: %(default)s)",
-    )
-    add(
         "--samples",
         # R-hat needs four.
         type=integer(4),
         default=1000,
         metavar="N",
         help="draws of a chain (default: %(default)s)",
-    )
-    add(
-        "--seed",
-        type=integer(0, 2**32 - 1),
-        default=0,
-        metavar="N",
-        help="seed of all random numbers (default: %(default)s)",
     )
     add(
         "--window",
@@ -80,12 +50,6 @@ def add_arguments(parser: Parser) -> None:
         "--method",
         choices=METHODS,
         help="model of the Jacobian (default: diagonal for german-credit, dense for eight-schools)",
-    )
-    add(
-        "--x64",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="double precision, in which the two chains agree (default: --x64)",
     )
     add(
         "--output",
@@ -103,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         args.parser.error(f"argument --output: {error.strerror}: {error.filename}")
-    with _precision(args.x64), warnings.catch_warnings():
+    with precision(args.x64), warnings.catch_warnings():
         # ArviZ 0.2x announces ArviZ 1.
         warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
         # The report has a line for it.
@@ -120,13 +84,3 @@ def run(args: argparse.Namespace) -> int:
             print(f"{args.parser.prog}: {error}", file=sys.stderr)
             return 1
     return 0
-
-
-@contextlib.contextmanager
-def _precision(x64: bool) -> Iterator[None]:
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", x64)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", before)

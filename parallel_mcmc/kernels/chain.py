@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,8 @@ class ChainStats(NamedTuple):
     metric, or those observed where the kernel has no metric."""
     fallback_steps: jax.Array
     """Steps that the plain loop had to finish."""
+    choice: Any = None
+    """How the solver was chosen, where the driver chose it."""
 
 
 class Chain(NamedTuple):

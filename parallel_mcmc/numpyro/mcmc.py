@@ -16,6 +16,7 @@ from numpyro.util import is_prng_key
 
 from parallel_mcmc._errors import require_callable, require_key, require_positive_int
 from parallel_mcmc._tree import PyTree, any_traced, as_partial
+from parallel_mcmc.choice import choose, choose_runner
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.numpyro.history import (
     ADAPT_FIELDS,
@@ -29,7 +30,7 @@ from parallel_mcmc.numpyro.history import (
 from parallel_mcmc.numpyro.model import Target
 from parallel_mcmc.numpyro.sampler import Sampler, Start
 from parallel_mcmc.numpyro.state import SamplerState, first_key
-from parallel_mcmc.sampling import Samples, choose_runner, run_chains
+from parallel_mcmc.sampling import Samples, run_chains
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.warmup import WarmupResult
 
@@ -336,7 +337,6 @@ class MCMC(numpyro.infer.MCMC):
     def _draw(self, target: Target, before: SamplerState) -> tuple[History, Samples]:
         """Draw the chains that follow the states ``before``, of several chains."""
         keys = transition_keys(before, self.num_samples)
-        runner = choose_runner(self.solver, self.window, self.num_samples)
 
         def draw(chains: slice) -> tuple[Any, Samples]:
             kernel = self.sampler.build(target.logdensity, before.adapt_state.chain(chains.start))
@@ -344,15 +344,17 @@ class MCMC(numpyro.infer.MCMC):
             count = chains.stop - chains.start
             if count == 1:
                 positions = jax.tree.map(lambda leaf: leaf[0], positions)
+            states = initial_states(kernel, positions, count)
+            runner, choice = choose(self.solver, self.window, kernel, states, keys[chains])
             samples = run_chains(
                 runner,
                 kernel,
-                initial_states(kernel, positions, count),
+                states,
                 keys[chains],
                 progress_bar=self.progress_bar,
                 progress_rate=self.progress_rate,
             )
-            return kernel, samples
+            return kernel, samples.chosen(choice)
 
         if differ(before.adapt_state):
             # NumPyro's loop may have tuned every chain on its own.
@@ -428,9 +430,10 @@ def _joined(parts: Sequence[Samples]) -> Samples:
 
     joined = jax.tree.map(
         lambda *leaves: np.concatenate(leaves),
-        *(fields(part) | {"sampling_time": None} for part in parts),
+        *(fields(part.chosen(None)) | {"sampling_time": None} for part in parts),
     )
-    return Samples(**joined | {"sampling_time": sum(part.sampling_time or 0 for part in parts)})
+    total = sum(part.sampling_time or 0 for part in parts)
+    return Samples(**joined | {"sampling_time": total}).chosen(parts[0].stats.choice)
 
 
 def _chain_keys(rng_key: jax.Array, num_chains: int) -> jax.Array:

@@ -1,0 +1,142 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import parallel_mcmc as pmc
+from parallel_mcmc import choice
+from parallel_mcmc.kernels.chain import Parallel, Sequential
+
+
+def problem(rows, num_samples=4000, dim=2):
+    data = jnp.ones((rows, dim))
+
+    def logdensity(x):
+        return -0.5 * jnp.sum((data @ x) ** 2) / rows
+
+    kernel = pmc.mala(logdensity, 0.3)
+    states = jax.tree.map(lambda leaf: leaf[None], kernel.init(jnp.zeros(dim)))
+    return kernel, states, jax.random.split(jax.random.key(0), (1, num_samples))
+
+
+LARGE = 2_000_000
+"""Rows whose reading is more than a CPU's caches hold."""
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch):
+    monkeypatch.setattr(choice, "_remembered", type(choice._remembered)())
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Replace the clock by the seconds of one step, a batched step and a draw in parallel."""
+
+    def setting(one, batch, solved):
+        calls = []
+
+        def seconds(run, *args):
+            calls.append(args)
+            keys = len(args[-1])
+            if run is choice.evaluate_batch:
+                return batch * keys
+            return (solved if isinstance(args[0], Parallel) else one) * keys
+
+        monkeypatch.setattr(choice, "seconds", seconds)
+        return calls
+
+    return setting
+
+
+def test_a_small_step_is_left_to_the_loop_and_nothing_is_timed(clock):
+    calls = clock(1.0, 0.1, 0.1)
+    runner, chosen = choice.choose("auto", None, *problem(100))
+    assert runner == Sequential() and chosen.solver == "sequential" and chosen.window is None
+    assert "16 MB" in chosen.reason and not calls
+
+
+def test_traffic_counts_the_data():
+    kernel, states, keys = problem(100_000)
+    state = jax.tree.map(lambda leaf: leaf[0], states)
+    traffic = choice.step_traffic(kernel, state, keys[0, 0])
+    itemsize = states.position.dtype.itemsize
+    # The data are read for the log density and for its gradient.
+    assert 2 * 100_000 * 2 * itemsize <= traffic < 20 * 100_000 * 2 * itemsize
+
+
+@pytest.mark.parametrize(
+    ("solved", "solver"), [(0.5, "parallel"), (0.95, "sequential"), (2.0, "sequential")]
+)
+def test_a_large_step_is_tried(clock, solved, solver):
+    calls = clock(1.0, 0.2, solved)
+    runner, chosen = choice.choose("auto", None, *problem(LARGE))
+    assert chosen.solver == solver
+    assert isinstance(runner, Parallel) == (solver == "parallel")
+    assert (chosen.sequential_seconds, chosen.parallel_seconds) == pytest.approx((1.0, solved))
+    assert "trial of 64 draws" in chosen.reason
+    # No more than 5 % of the run.
+    assert max(len(args[-1]) for args in calls) <= 0.05 * 4000
+
+
+def test_a_short_run_is_not_spent_on_a_trial(clock):
+    calls = clock(1.0, 0.2, None)
+    _, chosen = choice.choose("auto", None, *problem(LARGE, num_samples=400))
+    assert chosen.solver == "parallel" and chosen.parallel_seconds == pytest.approx(0.6)
+    assert "3 evaluations of the step" in chosen.reason
+    assert not any(isinstance(args[0], Parallel) for args in calls)
+
+
+def test_a_batch_that_saves_nothing_is_not_tried(clock):
+    calls = clock(1.0, 1.0, None)
+    _, chosen = choice.choose("auto", None, *problem(LARGE))
+    assert chosen.solver == "sequential" and "in a batch" in chosen.reason
+    assert len(calls) == 2
+
+
+def test_the_outcome_is_remembered(clock):
+    calls = clock(1.0, 0.2, 0.5)
+    question = problem(LARGE)
+    first = choice.choose("auto", None, *question)
+    count = len(calls)
+    assert choice.choose("auto", None, *question) == first and len(calls) == count
+
+
+def test_the_oldest_outcomes_are_forgotten(clock, monkeypatch):
+    clock(1.0, 0.2, 0.5)
+    monkeypatch.setattr(choice, "REMEMBERED", 2)
+    for rows in (10, 20, 30):
+        choice.choose("auto", None, *problem(rows))
+    assert len(choice._remembered) == 2
+
+
+@pytest.mark.parametrize(
+    ("solver", "expected"), [("parallel", Parallel(None, 8)), ("sequential", Sequential())]
+)
+def test_a_pinned_solver_is_taken(solver, expected):
+    runner, chosen = choice.choose(solver, 8, *problem(LARGE))
+    assert runner == expected and chosen.solver == solver and chosen.reason == "it was asked for"
+
+
+def test_wrong_solver():
+    with pytest.raises(ValueError, match='solver must be "auto", "parallel", "sequential"'):
+        choice.choose("fast", None, *problem(10))
+
+
+def test_samples_say_what_was_chosen_and_are_the_same_draws(x64, clock):
+    clock(1.0, 0.2, 0.5)
+    kernel, _, _ = problem(LARGE)
+
+    def draw(solver):
+        return pmc.sample(
+            jax.random.key(1), kernel, jnp.zeros(2), 64, solver=solver, progress_bar=False
+        )
+
+    auto, loop = draw("auto"), draw("sequential")
+    assert auto.stats.choice.solver == "parallel" and auto.stats.iterations > 0
+    assert loop.stats.choice == pmc.Choice("sequential", None, "it was asked for")
+    np.testing.assert_allclose(auto.position, loop.position, atol=1e-6)
+
+
+def test_time_is_that_of_a_compiled_call():
+    took = choice.seconds(jax.jit(lambda x: x + 1), jnp.zeros(3))
+    assert 0 < took < 1
