@@ -5,6 +5,7 @@ alone says how many of them are complete. Zarr is loaded only when a checkpoint 
 """
 
 from parallel_mcmc.store.errors import CheckpointDamageWarning, CheckpointMismatchError
+from parallel_mcmc.store.opening import open_draws
 from parallel_mcmc.store.run import resume
 
-__all__ = ["CheckpointDamageWarning", "CheckpointMismatchError", "resume"]
+__all__ = ["CheckpointDamageWarning", "CheckpointMismatchError", "open_draws", "resume"]

@@ -141,7 +141,7 @@ class Arrays:
         try:
             return np.asarray(self._arrays[name][_along(self._specs[name], start, stop)])
         except (ValueError, RuntimeError, OSError) as error:
-            raise DamagedChunk(f"{self._folder / name}: {error}") from error
+            raise DamagedChunk(f"{self._folder / name}: {str(error).rstrip('.')}") from error
 
     def path(self, name: str, index: int) -> Path:
         """Return the file of a chunk."""

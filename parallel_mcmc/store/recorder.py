@@ -53,7 +53,11 @@ class OnDisk:
             self._arrays.write(self._layout.of_segment(segment), done)
             self._arrays.write(self._layout.of_state(last_state(segment.states)), done + 1)
             after.write(self.folder)
-        except OSError as error:
+        except BaseException as error:
+            # The manifest tells whether the segment counts: an interrupt may come just after it.
+            self.manifest = Manifest.read(self.folder)
+            if not isinstance(error, OSError):
+                raise
             error.add_note(
                 f"The checkpoint {self.folder} holds the first {self.drawn} of "
                 f"{self.manifest.num_samples} draws. {self._remedy()} draws the rest, once it can "

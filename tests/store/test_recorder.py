@@ -129,6 +129,22 @@ def test_a_disk_that_is_full_keeps_what_it_has(tmp_path, monkeypatch, torn):
     assert_same(pmc.resume(path, kernel(), progress_bar=False), draw(tmp_path / "whole"))
 
 
+def test_an_interrupt_just_after_the_manifest_counts_the_segment(tmp_path, monkeypatch):
+    write = Manifest.write
+
+    def interrupted(manifest, folder):
+        write(manifest, folder)
+        if manifest.segments == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, "write", interrupted)
+        with pytest.warns(pmc.InterruptedWarning, match="after 48 of 70 draws"):
+            samples = draw(tmp_path / "run")
+    assert samples.position["b"].shape == (1, 48)
+    assert Manifest.read(tmp_path / "run").drawn == 48
+
+
 def test_time_adds_up(tmp_path, monkeypatch):
     draw_and_crash(monkeypatch, tmp_path / "run", 3)
     before = Manifest.read(tmp_path / "run").seconds
