@@ -179,7 +179,7 @@ def sample(
         kernel,
         states,
         key,
-        num_samples,
+        keys,
         every=checkpoint_every,
         progress_bar=progress_bar,
     ).chosen(choice)

@@ -159,7 +159,7 @@ def interrupt_at_random(folder, reference, generator, count=5):
     while sent < count:
         path = folder / f"interrupt {sent}"
         with process(path) as child:
-            while drawn(path) == 0:
+            while drawn(path) == 0 and child.poll() is None:
                 time.sleep(0.01)
             time.sleep(generator.uniform(0, 0.3))
             child.send_signal(signal.SIGINT)
@@ -254,10 +254,8 @@ def damage_chunks(name, damage):
 
 
 def segment_of(chunk):
-    """Return the segment that a chunk belongs to; -1 for what is written at the start."""
+    """Return the segment that a chunk belongs to; -1 for the state at the start."""
     parts = chunk.name.split(".")[1:]
-    if chunk.parent.name in ("chain", "draw"):
-        return -1
     group = chunk.parent.parent.name
     return int(parts[0]) - 1 if group == "state" else int(parts[0 if group == "stats" else 1])
 

@@ -32,14 +32,6 @@ class Layout:
         """Return what is written of the state between two segments, by name."""
         return _named(self.state, jax.tree.map(lambda leaf: np.asarray(leaf)[None], state))
 
-    def coordinates(self) -> dict[str, np.ndarray]:
-        """Return the coordinates of the draws, as ArviZ has them, by name."""
-        return {
-            name: np.arange(spec.shape[0])
-            for name, spec in self.specs.items()
-            if name in ("posterior/chain", "posterior/draw")
-        }
-
 
 def layout(segment: Chain, num_samples: int) -> Layout:
     """Return the layout of a run with segments like this one.
@@ -58,8 +50,7 @@ def layout(segment: Chain, num_samples: int) -> Layout:
     def add(name: str, shape: tuple, dtype: Any, axis: int, length: int, *dims: str) -> str:
         if name in specs:
             raise ValueError(
-                "position must give every variable a name of its own, other than chain and draw, "
-                f"for a checkpoint, got {name!r} twice"
+                f"a checkpoint needs a name of its own for every array, got {name!r} twice"
             )
         variable = name.rpartition("/")[2]
         more = [f"{variable}_dim_{i}" for i in range(len(shape) - len(dims))]
@@ -78,7 +69,7 @@ def layout(segment: Chain, num_samples: int) -> Layout:
 
     draws = draws_of(segment)
     names = iter(variable_names(draws.position))
-    result = Layout(
+    return Layout(
         Draws(
             jax.tree.map(lambda leaf: of_draws(f"posterior/{next(names)}", leaf), draws.position),
             None if draws.logdensity is None else of_draws("logdensity", draws.logdensity),
@@ -88,9 +79,6 @@ def layout(segment: Chain, num_samples: int) -> Layout:
         _by_path(of_states, "state", jax.eval_shape(last_state, segment.states)),
         specs,
     )
-    for dim, size in (("chain", num_chains), ("draw", num_samples)):
-        add(f"posterior/{dim}", (size,), np.int64, 0, size, dim)
-    return result
 
 
 def _by_path(add: Any, group: str, tree: PyTree) -> PyTree:

@@ -56,4 +56,5 @@ def open_draws(path: str | os.PathLike[str], group: str = "posterior") -> Any:
         raise ValueError(f"group must be one of {GROUPS}, got {group!r}")
     run = Manifest.read(Path(path))
     draws = xarray.open_zarr(path, group=group, chunks=None, consolidated=False)
-    return draws.isel(draw=slice(0, run.drawn))
+    complete = draws.isel(draw=slice(0, run.drawn))
+    return complete.assign_coords(chain=range(run.num_chains), draw=range(run.drawn))

@@ -98,7 +98,6 @@ class OnDisk:
     def write_start(self, states: PyTree) -> None:
         """Write the states that the chains start from."""
         self._arrays.write(self._layout.of_state(states), 0)
-        self._arrays.write(self._layout.coordinates(), 0)
 
     def keep_whole(self) -> None:
         """Read all that is complete, and count it only up to the first damage.

@@ -45,7 +45,7 @@ def begin(
     kernel: Kernel,
     states: PyTree,
     key: jax.Array,
-    num_samples: int,
+    draw_keys: jax.Array,
     *,
     every: int | None,
     progress_bar: bool,
@@ -64,7 +64,9 @@ def begin(
         States of the kernel, leaves ``(num_chains, ...)``.
     key
         From which the key of every draw comes, by :func:`parallel_mcmc.sampling.chain_keys`.
-    num_samples, every, progress_bar
+    draw_keys
+        These, shape ``(num_chains, num_samples)``.
+    every, progress_bar
         As :func:`parallel_mcmc.sample` has them.
 
     Raises
@@ -73,10 +75,9 @@ def begin(
         If there is something at ``path``, or an array cannot be stored.
     """
     folder = _require_new(path)
-    leaves = jax.tree.leaves(states)
-    num_chains = leaves[0].shape[0]
+    num_chains, num_samples = draw_keys.shape[:2]
     if every is None:
-        largest = LARGEST_SEGMENT // sum(leaf.nbytes for leaf in leaves)
+        largest = LARGEST_SEGMENT // sum(leaf.nbytes for leaf in jax.tree.leaves(states))
         most = max(1, min(LONGEST_SEGMENT, largest))
         every = min(most, segment_length(runner, num_samples, None))
     length = segment_length(runner, num_samples, require_positive_int("checkpoint_every", every))
@@ -90,7 +91,6 @@ def begin(
         settings=run_settings(kernel, runner),
         environments=(environment(kernel, states.position, from_draw=0),),
     )
-    _, draw_keys = chain_keys(key, num_chains, num_samples)
     plan = layout(abstract_segment(runner, kernel, states, draw_keys[:, :length]), num_samples)
     # In one step: a folder of this name is a whole checkpoint, with no draws yet.
     folder.parent.mkdir(parents=True, exist_ok=True)

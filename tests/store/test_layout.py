@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from parallel_mcmc.kernels.base import DensityState
 from parallel_mcmc.kernels.chain import Chain, ChainStats
@@ -19,15 +20,17 @@ def test_names_and_dimensions():
     assert found["info/rate"] == ((2, 10), ("chain", "draw"))
     assert found["stats/iterations"] == ((3, 2), ("segment", "chain"))
     assert found["state/position.a"] == ((4, 2, 3), ("segment", "chain", "position.a_dim_0"))
-    assert found["posterior/draw"] == ((10,), ("draw",))
 
 
 def test_every_leaf_has_its_array():
     segment = PLAN.of_segment(jax.tree.map(np.asarray, SEGMENT))
-    assert set(segment) | set(PLAN.of_state(SEGMENT.states)) | set(PLAN.coordinates()) == set(
-        PLAN.specs
-    )
+    assert set(segment) | set(PLAN.of_state(SEGMENT.states)) == set(PLAN.specs)
     np.testing.assert_array_equal(segment["posterior/a"], STATES.position["a"])
     assert segment["stats/residual"].shape == (1, 2)
-    np.testing.assert_array_equal(PLAN.coordinates()["posterior/draw"], np.arange(10))
     assert PLAN.draws.position["a"] == "posterior/a"
+
+
+def test_names_are_unique():
+    info = {"a": {"b": jnp.zeros((2, 4))}, "a.b": jnp.zeros((2, 4))}
+    with pytest.raises(ValueError, match="name of its own for every array, got 'info/a.b' twice"):
+        layout(SEGMENT._replace(info=info), num_samples=10)

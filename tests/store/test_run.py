@@ -158,12 +158,6 @@ def test_bad_arguments_of_sample(tmp_path, error, message, change):
         draw(tmp_path / "run", **change)
 
 
-def test_variables_named_like_dimensions(tmp_path):
-    flat = pmc.rmh(lambda q: -0.5 * jnp.sum(q["draw"] ** 2), 0.5)
-    with pytest.raises(ValueError, match="other than chain and draw"):
-        draw(tmp_path / "run", kernel=flat, initial_position={"draw": jnp.zeros(2)})
-
-
 def test_a_segment_is_bounded_by_default(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "LONGEST_SEGMENT", 30)
     draw(tmp_path / "long", checkpoint_every=None, num_samples=100)

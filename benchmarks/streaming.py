@@ -1,0 +1,86 @@
+"""Memory and time of long runs whose draws are written to disk.
+
+    python benchmarks/streaming.py [--draws 100000 1000000] [--every 10000]
+
+Eight schools, non-centred, over mu, log tau and theta (10 dimensions), one chain by HMC with 8
+leapfrog steps, single precision. Every length runs in a process of its own, in memory and with a
+checkpoint. Printed are the largest resident memory of the process, the seconds of sampling,
+compilation included, and the size of the checkpoint.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+
+import jax
+import jax.numpy as jnp
+
+import parallel_mcmc as pmc
+from parallel_mcmc.data import load_eight_schools
+
+
+def logdensity(q):
+    y, sigma = load_eight_schools()
+    tau = jnp.exp(q["log_tau"])
+    prior = -0.5 * ((q["mu"] / 5) ** 2 + jnp.sum(q["theta"] ** 2))
+    prior += q["log_tau"] - jnp.log1p((tau / 5) ** 2)
+    return prior - 0.5 * jnp.sum(((y - q["mu"] - tau * q["theta"]) / sigma) ** 2)
+
+
+def peak_memory():
+    """Return the largest resident memory so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def measure(draws, every):
+    """Draw in this process, and print what it took."""
+    # Posterior variances, rounded, in the order of the leaves: log tau, mu, theta.
+    kernel = pmc.hmc(logdensity, 0.3, jnp.array([1.3, 11.0] + [0.9] * 8), 8)
+    start = {"mu": jnp.array(4.4), "log_tau": jnp.array(1.0), "theta": jnp.zeros(8)}
+    options = {"solver": "sequential", "progress_bar": False}
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "run"
+        if every:
+            options |= {"checkpoint": path, "checkpoint_every": every}
+        samples = pmc.sample(jax.random.key(0), kernel, start, draws, **options)
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    result = {"peak": peak_memory(), "seconds": samples.sampling_time, "size": size / 2**20}
+    print(json.dumps(result))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--draws", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--every", type=int, default=10_000, help="draws of a segment on disk")
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure is not None:
+        measure(options.measure, options.every)
+        return
+    print(
+        f"jax {jax.__version__}, Python {platform.python_version()}, {platform.machine()}, "
+        f"{jax.default_backend()}\n"
+    )
+    print(f"{'draws':>10} {'kept':>10} {'peak MiB':>10} {'seconds':>8} {'MiB on disk':>11}")
+    for draws in options.draws:
+        for every in (0, options.every):
+            # Every process compiles: what a cache saves is not part of the comparison.
+            environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+            command = [sys.executable, __file__, "--measure", str(draws), "--every", str(every)]
+            shown = subprocess.check_output(command, env=environment, text=True)
+            found = json.loads(shown.splitlines()[-1])
+            print(
+                f"{draws:10,} {'on disk' if every else 'in memory':>10} {found['peak']:10.0f} "
+                f"{found['seconds']:8.1f} {found['size']:11.0f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
