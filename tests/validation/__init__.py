@@ -1,0 +1,1 @@
+"""Checks of the draws against distributions that are known by other means."""
