@@ -22,6 +22,15 @@ def test_readme_example(code):
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
 
 
+def test_long_runs(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "long_runs.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(code, "long_runs.md", "exec"), names)
+    assert names["thinned"]["x"].shape == (4, 1000, 3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook(name):

@@ -1,5 +1,6 @@
 """Small runs with a checkpoint, whole and cut short."""
 
+import contextlib
 import shutil
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import parallel_mcmc as pmc
+from parallel_mcmc.store import run
 from parallel_mcmc.store.recorder import OnDisk
 
 DRAWS = 70
@@ -43,6 +45,18 @@ def draw(path=None, **change):
     return pmc.sample(**arguments)
 
 
+def begin(monkeypatch, path, **change):
+    """Make a checkpoint, and draw nothing."""
+
+    def ended(*_, **__):
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "run_segments", ended)
+        with contextlib.suppress(Crash):
+            draw(path, **change)
+
+
 def copy_of_a_run(folder, path, monkeypatch, segments):
     """Return a copy of a run that crashed, made once for a folder."""
     original = folder / f"original after {segments}"
@@ -67,10 +81,8 @@ def draw_and_crash(monkeypatch, path, segments, error=Crash, **change):
 
     with monkeypatch.context() as patch:
         patch.setattr(OnDisk, "record", limited)
-        try:
+        with contextlib.suppress(Crash):
             return draw(path, **change)
-        except Crash:
-            return None
 
 
 def assert_same(samples, others):

@@ -5,8 +5,6 @@ from store_cases import draw, draw_and_crash, several
 
 from parallel_mcmc.store import open_draws
 
-xarray = pytest.importorskip("xarray", "2025.1", reason="older ones do not read Zarr 3")
-
 
 @pytest.fixture
 def run(tmp_path):

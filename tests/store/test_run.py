@@ -7,6 +7,7 @@ from store_cases import (
     EVERY,
     START,
     assert_same,
+    begin,
     draw,
     draw_and_crash,
     kernel,
@@ -160,13 +161,13 @@ def test_bad_arguments_of_sample(tmp_path, error, message, change):
 
 def test_a_segment_is_bounded_by_default(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "LONGEST_SEGMENT", 30)
-    draw(tmp_path / "long", checkpoint_every=None, num_samples=100)
+    begin(monkeypatch, tmp_path / "long", checkpoint_every=None, num_samples=100)
     assert Manifest.read(tmp_path / "long").segment_length == 30
     monkeypatch.setattr(run, "LARGEST_SEGMENT", 20 * 7 * 4)  # states of seven numbers
-    draw(tmp_path / "large", checkpoint_every=None, num_samples=100)
+    begin(monkeypatch, tmp_path / "large", checkpoint_every=None, num_samples=100)
     assert Manifest.read(tmp_path / "large").segment_length == 20
 
 
-def test_a_window_is_the_least_segment(tmp_path):
-    draw(tmp_path / "run", solver="parallel", window=32)
+def test_a_window_is_the_least_segment(tmp_path, monkeypatch):
+    begin(monkeypatch, tmp_path / "run", solver="parallel", window=32)
     assert Manifest.read(tmp_path / "run").segment_length == 32
