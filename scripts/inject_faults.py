@@ -134,23 +134,30 @@ def drawn(path):
 
 def kill_at_random(folder, reference, generator, count=50):
     """SIGKILL at random times, in runs that are resumed, and killed again, until they finish."""
-    kills = runs = lost = 0
+    kills = writing = runs = lost = 0
     while kills < count:
         path = folder / f"kill {runs}"
         while drawn(path) < DRAWS:
+            before = drawn(path)
             with process(path) as child:
+                # As often while it starts as while it writes segments.
+                if generator.random() < 0.5:
+                    while drawn(path) == before and child.poll() is None:
+                        time.sleep(0.01)
                 try:
-                    child.wait(generator.uniform(0, 2.5))
+                    child.wait(generator.uniform(0, 0.5))
                 except subprocess.TimeoutExpired:
                     child.kill()
                 if child.wait() == -signal.SIGKILL:
                     kills += 1
+                    writing += drawn(path) > before
                 else:
                     assert child.returncode == 0, child.stderr.read()
         lost += not same(run(path), reference)
         runs += 1
         shutil.rmtree(path)
-    return Outcome("SIGKILL at a random time", kills, runs, lost, "the segment it fell into")
+    what = f"SIGKILL at a random time ({writing} while segments were written)"
+    return Outcome(what, kills, runs, lost, "the segment it fell into")
 
 
 def interrupt_at_random(folder, reference, generator, count=5):
