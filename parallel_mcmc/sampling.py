@@ -180,9 +180,10 @@ def sample(
         states,
         key,
         keys,
+        choice,
         every=checkpoint_every,
         progress_bar=progress_bar,
-    ).chosen(choice)
+    )
 
 
 @partial(jax.jit, static_argnames=("num_chains", "num_samples"))

@@ -30,6 +30,8 @@ class Manifest:
     """``"parallel"`` or ``"sequential"``; None where it was a method of the user's."""
     window: int | None
     """Steps solved for together; None for the plain loop."""
+    choice: dict[str, Any]
+    """How the solver was chosen: the fields of :class:`parallel_mcmc.Choice`."""
     settings: dict[str, str]
     """Of kernel, solver and precision: what must be the same for the same chain."""
     environments: tuple[dict[str, Any], ...]

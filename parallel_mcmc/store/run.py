@@ -12,6 +12,7 @@ import jax
 
 from parallel_mcmc._errors import require_positive_int
 from parallel_mcmc._tree import PyTree
+from parallel_mcmc.choice import Choice
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 from parallel_mcmc.sampling import (
@@ -46,6 +47,7 @@ def begin(
     states: PyTree,
     key: jax.Array,
     draw_keys: jax.Array,
+    choice: Choice,
     *,
     every: int | None,
     progress_bar: bool,
@@ -66,6 +68,8 @@ def begin(
         From which the key of every draw comes, by :func:`parallel_mcmc.sampling.chain_keys`.
     draw_keys
         These, shape ``(num_chains, num_samples)``.
+    choice
+        How ``runner`` was chosen.
     every, progress_bar
         As :func:`parallel_mcmc.sample` has them.
 
@@ -88,6 +92,7 @@ def begin(
         key=keys.encode(key),
         position=structure.encode(states.position),
         **solver_settings(runner),
+        choice=choice._asdict(),
         settings=run_settings(kernel, runner),
         environments=(environment(kernel, states.position, from_draw=0),),
     )
@@ -239,8 +244,9 @@ def _run(
     run_segments(
         runner, kernel, states, draw_keys, recorder, run.segment_length, progress_bar=progress_bar
     )
+    stats = total_stats(recorder.stats(), run.num_samples)
     return StoredSamples.of(
         recorder,
-        total_stats(recorder.stats(), run.num_samples),
+        stats._replace(choice=Choice(**run.choice)),
         chain_step_sizes(kernel, run.num_chains),
     )

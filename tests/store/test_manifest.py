@@ -13,6 +13,7 @@ MANIFEST = Manifest(
     position={"array": ["float32", [2]]},
     solver="parallel",
     window=8,
+    choice={"solver": "parallel"},
     settings={"kernel": "HMC"},
     environments=({"from_draw": 0},),
     segments=3,

@@ -1,3 +1,5 @@
+from collections import OrderedDict
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,6 +80,18 @@ def test_a_resumed_run_is_the_undisturbed_one(tmp_path, monkeypatch, make, solve
 def test_a_checkpoint_does_not_change_the_draws(tmp_path):
     # By default the segments are the same with and without.
     assert_same(draw(tmp_path / "run", checkpoint_every=None), draw())
+
+
+@pytest.mark.parametrize("measured", [False, pytest.param(True, marks=slow)])
+def test_how_the_solver_was_chosen_is_kept(tmp_path, monkeypatch, measured):
+    if measured:
+        monkeypatch.setattr("parallel_mcmc.choice.SMALL_TRAFFIC", 0)
+        monkeypatch.setattr("parallel_mcmc.choice._remembered", OrderedDict())
+    samples = draw(tmp_path / "run", solver="auto")
+    assert (samples.stats.choice.sequential_seconds is not None) == measured
+    assert "position" not in vars(samples)  # nothing was read
+    again = pmc.resume(tmp_path / "run", kernel(), progress_bar=False)
+    assert again.stats.choice == samples.stats.choice
 
 
 def test_legacy_keys(tmp_path, monkeypatch):
