@@ -244,10 +244,9 @@ def _warmup_groups(results: Results) -> dict[str, dict[str, np.ndarray]]:
     if warmup is None or warmup.draws is None:
         return {}
     stats = _transition_stats(warmup.draws.info, warmup.draws.logdensity)
-    step_sizes = np.broadcast_to(warmup.step_sizes, stats["lp"].shape)
     return {
         "warmup_posterior": _named(results.warmup_position),
-        "warmup_sample_stats": stats | {"step_size": step_sizes},
+        "warmup_sample_stats": stats | {"step_size": np.asarray(warmup.step_sizes)},
     }
 
 
@@ -312,7 +311,7 @@ def _provenance(results: Results) -> dict[str, Any]:
     if results.samples.sampling_time is not None:
         attrs["sampling_time"] = results.samples.sampling_time
     if results.warmup is not None:
-        attrs["tuning_steps"] = len(results.warmup.step_sizes)
+        attrs["tuning_steps"] = len(results.warmup.acceptance_rate)
     return attrs
 
 

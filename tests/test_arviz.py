@@ -202,7 +202,7 @@ def test_warmup_groups(samples):
     np.testing.assert_array_equal(data["warmup_posterior"]["b"], draws.position["b"])
     stats = data["warmup_sample_stats"]
     np.testing.assert_array_equal(stats["lp"], draws.logdensity)
-    np.testing.assert_array_equal(stats["step_size"][0], warmups[0].step_sizes)
+    np.testing.assert_array_equal(stats["step_size"], warmups[0].step_sizes)
     assert data["posterior"].attrs["tuning_steps"] == 30
     data = to_arviz(samples, warmup=warmups[1])
     groups = data.groups() if callable(data.groups) else data.groups

@@ -138,7 +138,7 @@ def test_options_reach_the_warmup(kernel):
     )
     mcmc = MCMC(kernel, num_warmup=40, num_samples=2, progress_bar=False)
     mcmc.warmup(jax.random.key(0), collect_warmup=True)
-    np.testing.assert_allclose(mcmc.warmup_result.step_sizes[0], 0.3, rtol=1e-6)
+    np.testing.assert_allclose(mcmc.warmup_result.step_sizes[:, 0], 0.3, rtol=1e-6)
     draws = mcmc.get_samples()
     assert draws["b"].shape == (40, 2)
     # Steps 6 to 35 of 40 are those of the slow window.
@@ -294,7 +294,7 @@ def test_random_walk_has_defaults_of_its_own():
     kernel = RandomWalk(correlated_model, step_size=0.3)
     mcmc = MCMC(kernel, num_warmup=300, num_samples=2, num_chains=4, progress_bar=False)
     mcmc.warmup(jax.random.key(0))
-    np.testing.assert_allclose(mcmc.warmup_result.step_sizes[0], 0.3, rtol=1e-6)
+    np.testing.assert_allclose(mcmc.warmup_result.step_sizes[:, 0], 0.3, rtol=1e-6)
     assert abs(mcmc.warmup_result.acceptance_rate[-40:].mean() - 0.234) < 0.1
     fixed = RandomWalk(correlated_model, adapt_step_size=False, adapt_mass_matrix=False)
     tuned = tuned_by(fixed, num_warmup=30)

@@ -231,7 +231,7 @@ class MCMC(numpyro.infer.MCMC):
                 start.warmup_keys,
                 before,
                 self.sampler.energy_of,
-                np.broadcast_to(start.result.step_sizes, start.result.draws.logdensity.shape),
+                np.asarray(start.result.step_sizes),
             )
             self._collect(history, constrain, target, *fields)
 

@@ -37,7 +37,7 @@ class WarmupResult:
     acceptance_rate: jax.Array
     """Mean acceptance rate of the chains at every step, shape ``(num_steps,)``."""
     step_sizes: jax.Array
-    """Step size of every step, shape ``(num_steps,)``."""
+    """Step size of every step, shape ``(num_chains, num_steps)``."""
     draws: WarmupDraws | None = None
     """The draws of the warmup, if they were to be kept."""
 
@@ -69,9 +69,11 @@ def window_adaptation(
 ) -> WarmupResult:
     """Tune the step size and the metric of a kernel, by Stan's schedule.
 
-    All chains share one step size, found by dual averaging on their mean acceptance rate, and one
-    metric, the covariance of all their positions, so that one tuned kernel comes out. Both start
-    from those of ``kernel``.
+    One tuned kernel comes out. The chains share one metric: the covariance of all their positions,
+    and before the last window, since the chains may still be on their way, the metric of least
+    Fisher divergence, which takes their gradients into account. Step sizes are found by dual
+    averaging: before the last window every chain has one of its own, and then all have the same, by
+    their mean acceptance rate. Both start from those of ``kernel``.
 
     Parameters
     ----------
@@ -98,7 +100,7 @@ def window_adaptation(
     find_step_size
         Whether every stage begins with a search for a step size that is about right.
     regularise
-        Whether to shrink the estimated metric, as Stan does.
+        Whether to shrink the estimated covariance, by as much as Stan does.
     keep_draws
         Whether to return the draws of the warmup as well.
     progress_bar
@@ -119,7 +121,8 @@ def window_adaptation(
 
     References
     ----------
-    Stan Reference Manual, HMC algorithm parameters; Hoffman and Gelman, JMLR 15, 2014.
+    Stan Reference Manual, HMC algorithm parameters; Hoffman and Gelman, JMLR 15, 2014; Seyboldt,
+    Carlson and Carpenter, arXiv 2603.18845 (the Fisher divergence).
 
     Examples
     --------
@@ -187,7 +190,7 @@ def window_adaptation(
         step_size=step_size,
         inverse_mass_matrix=adaptation.metric.inverse_mass_matrix(),
         acceptance_rate=adaptation.acceptance_rate,
-        step_sizes=adaptation.step_sizes,
+        step_sizes=adaptation.step_sizes.T,
         draws=jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), adaptation.draws),
     )
 

@@ -1,4 +1,4 @@
-"""The loop of window adaptation: one step size and one metric from the draws of all chains."""
+"""The loop of window adaptation: step sizes, and one metric from the draws of all chains."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from jax.flatten_util import ravel_pytree
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.base import BoundKernel
 from parallel_mcmc.kernels.metric import Metric, metric
+from parallel_mcmc.warmup import fisher, welford
 from parallel_mcmc.warmup import step_size as dual_averaging
-from parallel_mcmc.warmup import welford
 from parallel_mcmc.warmup.schedule import Schedule
 
 
@@ -29,21 +29,30 @@ class WarmupDraws(NamedTuple):
     """Information about every transition, leaves ``(num_chains, num_steps)``."""
 
 
+class Moments(NamedTuple):
+    """What the metric is made of: moments of where the chains have been in a window."""
+
+    positions: welford.Welford
+    gradients: welford.Welford | None
+    """Of the log density there; None if the kernel takes none."""
+
+
 class Adaptation(NamedTuple):
     """What the loop over the warmup's steps carries."""
 
     states: PyTree
     """States of the recurrence, in the coordinates of ``metric``; leading axis num_chains."""
     step_size: jax.Array
+    """Of every chain, shape ``(num_chains,)``; from the last window on all are the same."""
     metric: Metric
     averaging: dual_averaging.DualAveraging | None
-    """None if the step size is not adapted."""
-    moments: welford.Welford | None
+    """Of every chain; None if the step size is not adapted."""
+    moments: Moments | None
     """None if the metric is not adapted."""
     acceptance_rate: jax.Array
     """Of every step so far, shape ``(num_steps,)``."""
     step_sizes: jax.Array
-    """Of every step so far, shape ``(num_steps,)``."""
+    """Of every step so far, shape ``(num_steps, num_chains)``."""
     structure: jax.Array | None
     """Which entries of a dense metric are adapted, boolean ``(D, D)``; None for all."""
     draws: WarmupDraws | None
@@ -63,7 +72,7 @@ def start(
     keep_draws: bool,
 ) -> Adaptation:
     """Return what the loop carries before the first step."""
-    num_steps = len(keys)
+    num_steps, num_chains = len(keys), len(states.logdensity)
     example = jax.tree.map(lambda leaf: leaf[0], states.position)
     # Checks that the kernel's own metric fits.
     kernel.bind(example)
@@ -82,19 +91,20 @@ def start(
             flat, info = jax.vmap(bound.recurrence.step)(flat, jax.vmap(bound.draw)(keys))
             return _recorded(bound, flat, info)
 
-        chain_keys = jax.random.split(keys[0], len(states.logdensity))
+        chain_keys = jax.random.split(keys[0], num_chains)
         draws = jax.tree.map(
             lambda leaf: jnp.zeros((num_steps, *leaf.shape), leaf.dtype),
             jax.eval_shape(one_step, states, chain_keys),
         )
+    step_size = jnp.full(num_chains, step_size)
     return Adaptation(
         states=jax.vmap(bound.enter)(states),
         step_size=step_size,
         metric=first_metric,
-        averaging=dual_averaging.init(step_size) if adapt_step_size else None,
-        moments=welford.init(dim, dense, dtype) if adapt_mass_matrix else None,
+        averaging=jax.vmap(dual_averaging.init)(step_size) if adapt_step_size else None,
+        moments=_no_moments(states, dim, dense, dtype) if adapt_mass_matrix else None,
         acceptance_rate=jnp.zeros(num_steps, dtype),
-        step_sizes=jnp.zeros(num_steps, dtype),
+        step_sizes=jnp.zeros((num_steps, num_chains), dtype),
         structure=structure,
         draws=draws,
     )
@@ -139,6 +149,11 @@ def advance(
     """
     # A stage begins with the metric and the step size that the last one leads to.
     begins = jnp.roll(schedule.is_window_end, 1).at[0].set(True)
+    windows_left = jnp.cumsum(schedule.is_window_end[::-1])[::-1]
+    # Before the last window a chain far out may need other steps than those that have arrived. In
+    # it all have the same: one that heeds a single chain is not independent of where that chain is,
+    # and the covariance of its draws is biased.
+    pooled = windows_left <= 1
 
     def step(t: jax.Array, now: Adaptation) -> Adaptation:
         chain_keys = jax.random.split(keys[t], len(jax.tree.leaves(now.states)[0]))
@@ -146,12 +161,20 @@ def advance(
         now = jax.lax.cond(
             begins[t],
             lambda now: _begin_stage(
-                kernel, example, now, draws, target, find_step_size, regularise
+                kernel,
+                example,
+                now,
+                draws,
+                target,
+                pooled[t],
+                windows_left[t] == 0,
+                find_step_size,
+                regularise,
             ),
             lambda now: now,
             now,
         )
-        return _transition(kernel, example, now, t, draws, schedule.is_slow[t], target)
+        return _transition(kernel, example, now, t, draws, schedule.is_slow[t], pooled[t], target)
 
     return jax.lax.fori_loop(first, stop, step, adaptation)
 
@@ -159,10 +182,10 @@ def advance(
 @jax.jit
 def finish(kernel: Any, example: PyTree, adaptation: Adaptation) -> tuple[jax.Array, PyTree]:
     """Return the tuned step size, and the chains' states."""
-    bound = _bind(kernel, adaptation.step_size, adaptation.metric, example)
     averaging = adaptation.averaging
     step_size = adaptation.step_size if averaging is None else dual_averaging.final(averaging)
-    return step_size, jax.vmap(bound.leave)(adaptation.states)
+    bound = _bind(kernel, step_size[0], adaptation.metric, example)
+    return step_size[0], jax.vmap(bound.leave)(adaptation.states)
 
 
 def _begin_stage(
@@ -171,29 +194,33 @@ def _begin_stage(
     now: Adaptation,
     draws: PyTree,
     target: float,
+    pooled: jax.Array,
+    is_last: jax.Array,
     find_step_size: bool,
     regularise: bool,
 ) -> Adaptation:
-    """Renew the metric by the positions gathered, and look for a step size that goes with it."""
+    """Renew the metric by what was gathered, and look for step sizes that go with it."""
     if now.moments is not None:
-        public = jax.vmap(_bind(kernel, now.step_size, now.metric, example).leave)(now.states)
-        renewed = _renewed(now.metric, now.moments, now.structure, regularise)
-        bound = _bind(kernel, now.step_size, renewed, example)
+        # The step size is of no account here.
+        public = jax.vmap(_bind(kernel, kernel.step_size, now.metric, example).leave)(now.states)
+        renewed = _renewed(now.metric, now.moments, now.structure, is_last, regularise)
+        bound = _bind(kernel, kernel.step_size, renewed, example)
         now = now._replace(
             states=jax.vmap(bound.enter)(public),
             metric=renewed,
             moments=jax.tree.map(jnp.zeros_like, now.moments),
         )
     if now.averaging is not None:
-
-        def acceptance_rate(step_size: jax.Array) -> jax.Array:
-            bound = _bind(kernel, step_size, now.metric, example)
-            return _mean_rate(jax.vmap(bound.recurrence.step)(now.states, draws)[1])
-
-        step_size = dual_averaging.final(now.averaging)
+        log_step_size = jnp.log(dual_averaging.final(now.averaging))
+        step_size = jnp.exp(jnp.where(pooled, log_step_size.mean(), log_step_size))
         if find_step_size:
+            # All at once: a chain whose search is over waits for the others.
+            def acceptance_rate(step_size: jax.Array) -> jax.Array:
+                info = _step(kernel, step_size, now.metric, example, now.states, draws)[1]
+                return _rates(info, pooled)
+
             step_size = dual_averaging.find_reasonable_step_size(acceptance_rate, step_size, target)
-        now = now._replace(step_size=step_size, averaging=dual_averaging.init(step_size))
+        now = now._replace(step_size=step_size, averaging=jax.vmap(dual_averaging.init)(step_size))
     return now
 
 
@@ -204,15 +231,16 @@ def _transition(
     t: jax.Array,
     draws: PyTree,
     is_slow: jax.Array,
+    pooled: jax.Array,
     target: float,
 ) -> Adaptation:
     """Make transition ``t`` of every chain, and learn from it."""
-    bound = _bind(kernel, now.step_size, now.metric, example)
-    states, info = jax.vmap(bound.recurrence.step)(now.states, draws)
-    rate = _mean_rate(info)
+    bound = _bind(kernel, kernel.step_size, now.metric, example)
+    states, info = _step(kernel, now.step_size, now.metric, example, now.states, draws)
+    rates = _rates(info, pooled)
     now = now._replace(
         states=states,
-        acceptance_rate=now.acceptance_rate.at[t].set(rate),
+        acceptance_rate=now.acceptance_rate.at[t].set(rates.mean()),
         step_sizes=now.step_sizes.at[t].set(now.step_size),
     )
     if now.draws is not None:
@@ -221,13 +249,18 @@ def _transition(
             draws=jax.tree.map(lambda all, one: all.at[t].set(one), now.draws, recorded)
         )
     if now.averaging is not None:
-        averaging = dual_averaging.update(now.averaging, rate, target)
+        update = jax.vmap(dual_averaging.update, in_axes=(0, 0, None))
+        averaging = update(now.averaging, rates, target)
         now = now._replace(averaging=averaging, step_size=jnp.exp(averaging.log_step_size))
     if now.moments is not None:
 
-        def gather(moments: welford.Welford) -> welford.Welford:
-            positions = jax.vmap(lambda state: ravel_pytree(bound.leave(state).position)[0])(states)
-            return welford.update(moments, positions)
+        def gather(moments: Moments) -> Moments:
+            public = jax.vmap(bound.leave)(states)
+            positions = welford.update(moments.positions, _vectors(public.position))
+            if moments.gradients is None:
+                return Moments(positions, None)
+            gradients = welford.update(moments.gradients, _vectors(public.logdensity_grad))
+            return Moments(positions, gradients)
 
         moments = jax.lax.cond(is_slow, gather, lambda moments: moments, now.moments)
         now = now._replace(moments=moments)
@@ -243,9 +276,26 @@ def _bind(kernel: Any, step_size: jax.Array, metric: Metric, example: PyTree) ->
     return dataclasses.replace(kernel, step_size=step_size, metric=metric).bind(example)
 
 
-def _mean_rate(info: Any) -> jax.Array:
-    rate = info.acceptance_rate
-    return jnp.where(jnp.isnan(rate), 0, rate).mean()
+def _step(
+    kernel: Any,
+    step_size: jax.Array,
+    metric: Metric,
+    example: PyTree,
+    states: PyTree,
+    draws: PyTree,
+) -> tuple[PyTree, Any]:
+    """Make one transition of every chain with its own step size."""
+
+    def one(step_size: jax.Array, state: PyTree, draw: PyTree) -> tuple[PyTree, Any]:
+        return _bind(kernel, step_size, metric, example).recurrence.step(state, draw)
+
+    return jax.vmap(one)(step_size, states, draws)
+
+
+def _rates(info: Any, pooled: jax.Array) -> jax.Array:
+    """Return the acceptance rate of every chain, or for each of them the mean of all."""
+    rate = jnp.where(jnp.isnan(info.acceptance_rate), 0, info.acceptance_rate)
+    return jnp.where(pooled, rate.mean(), rate)
 
 
 def _converted(given: Metric, dim: int, dense: bool, dtype: Any) -> Metric:
@@ -257,13 +307,37 @@ def _converted(given: Metric, dim: int, dense: bool, dtype: Any) -> Metric:
     return metric(jnp.diag(diagonal) if dense else diagonal)
 
 
+def _vectors(tree: PyTree) -> jax.Array:
+    """Return the leaves of every chain as one vector, ``(num_chains, D)``."""
+    return jax.vmap(lambda leaves: ravel_pytree(leaves)[0])(tree)
+
+
+def _no_moments(states: PyTree, dim: int, dense: bool, dtype: Any) -> Moments:
+    none = welford.init(dim, dense, dtype)
+    return Moments(none, none if hasattr(states, "logdensity_grad") else None)
+
+
 def _renewed(
-    old: Metric, moments: welford.Welford, structure: jax.Array | None, regularise: bool
+    old: Metric,
+    moments: Moments,
+    structure: jax.Array | None,
+    is_last: jax.Array,
+    regularise: bool,
 ) -> Metric:
-    """Return the metric of the gathered positions, or the old one if they give none."""
-    estimate = welford.regularised(moments) if regularise else welford.covariance(moments)
-    new = metric(estimate if structure is None else jnp.where(structure, estimate, 0))
-    usable = moments.count > 1
+    """Return the metric of what was gathered, or the old one if that gives none.
+
+    It is the covariance in the end, and before that, since the chains may still be on their way,
+    what the gradients tell of it as well.
+    """
+    positions = moments.positions
+    estimate = welford.regularised(positions) if regularise else welford.covariance(positions)
+    if structure is not None:
+        estimate = jnp.where(structure, estimate, 0)
+    if moments.gradients is not None:
+        early = fisher.estimate(positions, moments.gradients, structure)
+        estimate = jnp.where(~is_last & jnp.isfinite(early).all(), early, estimate)
+    new = metric(estimate)
+    usable = positions.count > 1
     for leaf in jax.tree.leaves(new):
         usable = usable & jnp.isfinite(leaf).all()
     return jax.tree.map(lambda a, b: jnp.where(usable, a, b), new, old)

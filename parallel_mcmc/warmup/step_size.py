@@ -87,7 +87,8 @@ def find_reasonable_step_size(
         Acceptance rate of one transition as a function of the step size. It should use the same
         random numbers at every call; NaN counts as 0.
     initial_step_size
-        Where to start, a positive scalar.
+        Where to start, positive: a scalar, or one step size a chain, whose searches then go on
+        side by side.
     target
         Acceptance rate to cross, between 0 and 1.
 
@@ -107,11 +108,12 @@ def find_reasonable_step_size(
 
     def searching(carry: tuple) -> jax.Array:
         _, now, first, doublings = carry
-        return (now == first) & (doublings < MAX_DOUBLINGS)
+        return jnp.any(now == first) & (doublings < MAX_DOUBLINGS)
 
     def move(carry: tuple) -> tuple:
-        step_size, _, first, doublings = carry
-        step_size = jnp.where(first > 0, 2 * step_size, step_size / 2)
+        step_size, now, first, doublings = carry
+        moved = jnp.where(first > 0, 2 * step_size, step_size / 2)
+        step_size = jnp.where(now == first, moved, step_size)
         return step_size, direction(step_size), first, doublings + 1
 
     first = direction(initial_step_size)

@@ -3,7 +3,7 @@
 References
 ----------
 Chan, Golub and LeVeque, The American Statistician 37(3), 1983 (the update by a batch); Stan
-Reference Manual, HMC algorithm parameters (the regularisation).
+Reference Manual, HMC algorithm parameters (the weight of the regularisation).
 """
 
 from __future__ import annotations
@@ -53,12 +53,16 @@ def covariance(state: Welford) -> jax.Array:
 
 
 def regularised(state: Welford) -> jax.Array:
-    """Return Stan's estimate, ``n / (n + 5) S + 1e-3 * 5 / (n + 5) I``.
+    """Return the estimate of ``n`` positions, shrunk to a diagonal one.
 
-    It is positive definite even if ``n < D``; without positions it is ``1e-3 I``.
+    It is ``n / (n + 5) S + 1e-3 * 5 / (n + 5) diag(S)``: Stan's, but in units of the variances.
+    With Stan's target, the identity, a posterior of small scales would lose its correlations. It
+    is positive definite even if ``n < D``. A coordinate that has not moved counts with a variance
+    of 1, and so do all of them without two positions.
     """
     n = state.count.astype(state.scatter.dtype)
-    dim = len(state.mean)
-    target = jnp.ones(dim, n.dtype) if state.scatter.ndim == 1 else jnp.eye(dim, dtype=n.dtype)
     sample = jnp.where(state.count > 1, covariance(state), 0)
+    variances = sample if sample.ndim == 1 else jnp.diagonal(sample)
+    target = jnp.where(variances > 0, variances, 1)
+    target = target if sample.ndim == 1 else jnp.diag(target)
     return n / (n + 5) * sample + 1e-3 * 5 / (n + 5) * target

@@ -49,10 +49,14 @@ def assert_acceptance_is_near(samples, warmup, target):
     assert pull + 4 * mcse < 0.1
 
 
-def check_recovery(kernel, factor, target, dense=True):
+def check_recovery(kernel, factor, target, dense=True, far=0.0):
+    """Tune from starts ``far`` standard deviations off, and check what comes out."""
     num_chains, num_steps = 8, 1000
-    start = 3.0 + jnp.asarray(np.random.default_rng(0).normal(size=(num_chains, DIM)) @ factor.T)
-    start = start.astype(jnp.result_type(float))
+    rng = np.random.default_rng(0)
+    start = 3.0 + rng.normal(size=(num_chains, DIM)) @ factor.T
+    scale = np.linalg.norm(factor, axis=1)
+    start += far * scale * rng.choice([-1.0, 1.0], size=(num_chains, DIM))
+    start = jnp.asarray(start).astype(jnp.result_type(float))
     key_warmup, key_sample = jax.random.split(jax.random.key(0))
     warmup = window_adaptation(
         key_warmup,
@@ -77,7 +81,7 @@ def check_recovery(kernel, factor, target, dense=True):
     n = window * num_chains
     found = np.asarray(warmup.inverse_mass_matrix, float)
     found = found if dense else np.diag(found)
-    sample_covariance = (found - 5e-3 / (n + 5) * np.eye(DIM)) * (n + 5) / n
+    sample_covariance = (found - np.diag(np.diag(found)) * 5e-3 / (n + 5e-3)) * (n + 5) / n
     inverse = np.linalg.inv(factor)
     whitened = inverse @ sample_covariance @ inverse.T
     # A run as long as the last window, by the same kernel, tells the error of each entry.
@@ -98,6 +102,12 @@ def test_mala_learns_a_correlated_gaussian(x64):
     assert warmup.inverse_mass_matrix.dtype == warmup.step_sizes.dtype == np.float64
 
 
+@pytest.mark.slow
+def test_mala_learns_a_correlated_gaussian_from_afar(x64):
+    factor = correlated_factor()
+    check_recovery(pmc.mala(gaussian(factor), 1.0), factor, 0.8, far=10.0)
+
+
 def test_hmc_learns_a_correlated_gaussian_in_single_precision():
     factor = correlated_factor()
     warmup = check_recovery(pmc.hmc(gaussian(factor), 1.0, None, 5), factor, 0.9)
@@ -115,7 +125,7 @@ def test_result_is_consistent():
     assert warmup.kernel.logdensity_fn is KERNEL.logdensity_fn
     assert isinstance(warmup.kernel.metric, DenseMetric)
     assert warmup.step_size == warmup.kernel.step_size
-    assert warmup.acceptance_rate.shape == warmup.step_sizes.shape == (40,)
+    assert warmup.acceptance_rate.shape == (40,) and warmup.step_sizes.shape == (2, 40)
     assert warmup.position.shape == (2, 3)
     expected = jax.vmap(KERNEL.init)(warmup.state.position)
     for ours, fresh in zip(warmup.state, expected, strict=True):
@@ -164,6 +174,17 @@ def test_step_size_alone():
     warmup = window_adaptation(*arguments, num_chains=2, adapt_mass_matrix=False)
     np.testing.assert_allclose(warmup.inverse_mass_matrix, [1.0, 4.0, 9.0], rtol=1e-6)
     assert len(np.unique(warmup.step_sizes)) > 30
+
+
+@pytest.mark.slow
+def test_chains_share_a_step_size_from_the_last_window_on():
+    warmup = window_adaptation(*ARGUMENTS[:3], 300, num_chains=2)
+    ends = np.flatnonzero(build_schedule(300).is_window_end)
+    assert len(ends) > 1
+    first, second = warmup.step_sizes
+    begin = ends[-2] + 1
+    assert (first[:begin] != second[:begin]).mean() > 0.9
+    np.testing.assert_array_equal(first[begin:], second[begin:])
 
 
 def test_metric_alone():
@@ -306,4 +327,4 @@ def test_without_regularisation_and_search():
     draws = np.asarray(warmup.draws.position)[:, slow].reshape(-1, 3)
     np.testing.assert_allclose(warmup.inverse_mass_matrix, draws.var(0, ddof=1), rtol=1e-4)
     # Without a search the first step is that of the kernel.
-    np.testing.assert_allclose(warmup.step_sizes[0], 0.3, rtol=1e-6)
+    np.testing.assert_allclose(warmup.step_sizes[:, 0], 0.3, rtol=1e-6)

@@ -40,10 +40,10 @@ def test_single_precision_survives_a_large_mean(draws):
 
 
 @pytest.mark.parametrize("dense", [True, False])
-def test_regularisation_is_stans(x64, draws, dense):
+def test_regularisation_is_stans_in_units_of_the_variances(x64, draws, dense):
     state = moments(draws, dense)
     sample = np.cov(draws.reshape(-1, 3).T)
-    expected = 200 / 205 * sample + 1e-3 * 5 / 205 * np.eye(3)
+    expected = 200 / 205 * sample + 1e-3 * 5 / 205 * np.diag(np.diag(sample))
     expected = expected if dense else np.diag(expected)
     np.testing.assert_allclose(welford.regularised(state), expected, rtol=1e-12, atol=1e-12)
 
@@ -52,3 +52,11 @@ def test_regularisation_is_stans(x64, draws, dense):
 def test_regularised_is_positive_definite_with_few_positions(draws, count):
     state = moments(draws[:count, :1].astype(np.float32), dense=True)
     assert np.linalg.eigvalsh(welford.regularised(state)).min() > 0
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_coordinates_that_have_not_moved_count_with_a_variance_of_1(x64, draws, dense):
+    draws[..., 1] = 7.0
+    found = welford.regularised(moments(draws, dense))
+    found = np.diag(found) if dense else found
+    np.testing.assert_allclose(found[1], 5e-3 / 205, rtol=1e-12)
