@@ -134,7 +134,9 @@ def test_extra_fields_mean_what_numpyro_means(fitted):
     assert 0.8 < kinetic.mean() < 1.2
     mean = np.cumsum(fields["accept_prob"], axis=1)[:, -1] / 200
     np.testing.assert_allclose(fields["mean_accept_prob"][:, -1], mean, rtol=1e-5)
-    assert (fields["num_steps"] == 5).all()
+    # A quarter turn, in steps of the tuned size.
+    step_size = float(fitted.last_state.adapt_state.step_size[0])
+    assert (fields["num_steps"] == np.ceil(np.pi / 2 / step_size)).all()
     assert not fields["diverging"].any()
 
 

@@ -9,8 +9,10 @@ import pytest
 from numpyro.diagnostics import effective_sample_size
 
 from parallel_mcmc import kernels
+from parallel_mcmc.kernels.metric import metric
 from parallel_mcmc.kernels.metropolis_kernel import Draw
 from parallel_mcmc.numpyro import HMC, MALA, MCMC, RandomWalk
+from parallel_mcmc.numpyro.state import AdaptState
 from parallel_mcmc.numpyro.trajectory import TrajectoryHMC
 
 DRAW = Draw(jnp.zeros(2), jnp.array(0.5))
@@ -155,6 +157,14 @@ def test_trajectory_length():
     assert mcmc.get_extra_fields()["num_steps"].tolist() == [7, 7, 7]
     built = kernel.build(jnp.sum, mcmc.last_state.adapt_state).leapfrog()
     np.testing.assert_allclose(built.step_size, 2.0 / 7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("step_size, steps", [(2.0, 1), (0.3, 6), (0.1, 16), (1e-30, 16)])
+def test_default_is_a_quarter_turn_in_few_steps(x64, step_size, steps):
+    tuned = AdaptState(jnp.array(step_size), metric(None), None)
+    built = HMC(correlated_model).build(jnp.sum, tuned).leapfrog()
+    assert built.num_integration_steps == steps
+    np.testing.assert_allclose(built.step_size, min(step_size, np.pi / 2 / steps), rtol=1e-12)
 
 
 def test_step_size_is_at_most_the_trajectory():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -18,16 +19,21 @@ from parallel_mcmc.numpyro.sampler import Sampler
 from parallel_mcmc.numpyro.state import AdaptState, potential_energy_of
 from parallel_mcmc.numpyro.trajectory import TrajectoryHMC
 
-NUM_STEPS = 5
-"""Leapfrog steps if neither their number nor the length of a trajectory is given."""
+QUARTER_TURN = math.pi / 2
+"""Length of a trajectory if neither it nor a number of steps is given.
+
+On a standard normal, which the metric makes of many posteriors, it forgets where it began.
+"""
+MOST_STEPS = 16
+"""Leapfrog steps that such a trajectory has at most, for as long as the metric is not known."""
 
 
 class HMC(Sampler):
     """Hamiltonian Monte Carlo with an endpoint Metropolis test, for NumPyro models.
 
     The arguments are those of ``numpyro.infer.HMC``, in its order. Three defaults differ: the mass
-    matrix is dense, the search for a step size is on, and a transition has 5 leapfrog steps (in
-    NumPyro a trajectory of length 2π, which on a standard normal leads back to its start).
+    matrix is dense, the search for a step size is on, and a trajectory has the length π/2, a
+    quarter of a turn on a standard normal (in NumPyro 2π, which leads back to the start).
 
     Parameters
     ----------
@@ -57,7 +63,8 @@ class HMC(Sampler):
     trajectory_length
         Step size times leapfrog steps. Without ``num_steps``, their number is
         ``max(1, ceil(trajectory_length / step_size))`` and the step size shrinks to fit; with
-        both, the step size is ``trajectory_length / num_steps`` and is not tuned.
+        both, the step size is ``trajectory_length / num_steps`` and is not tuned. With neither,
+        the length is π/2, or shorter where the step size is so small that 16 steps do not reach it.
     init_strategy
         NumPyro's strategy for initial positions.
     find_heuristic_step_size
@@ -147,16 +154,18 @@ class HMC(Sampler):
 
     def build(self, logdensity: Callable, tuned: AdaptState) -> GradientKernel:
         """Return the HMC kernel of a log density."""
-        if self._num_steps is None and self._trajectory_length is not None:
-            length = jnp.asarray(self._trajectory_length, tuned.step_size.dtype)
-            return TrajectoryHMC(logdensity, tuned.step_size, tuned.metric, length)
-        return kernels.HMC(logdensity, tuned.step_size, tuned.metric, self._num_steps or NUM_STEPS)
+        if self._num_steps is not None:
+            return kernels.HMC(logdensity, tuned.step_size, tuned.metric, self._num_steps)
+        given = self._trajectory_length
+        length = jnp.asarray(QUARTER_TURN if given is None else given, tuned.step_size.dtype)
+        most_steps = MOST_STEPS if given is None else None
+        return TrajectoryHMC(logdensity, tuned.step_size, tuned.metric, length, most_steps)
 
     def limit_step_size(self, step_size: jax.Array) -> jax.Array:
         """Return a step size of at most the length of a trajectory."""
-        if self._trajectory_length is None:
+        if self._num_steps is not None:
             return step_size
-        return jnp.minimum(step_size, self._trajectory_length)
+        return jnp.minimum(step_size, self._trajectory_length or QUARTER_TURN)
 
 
 class MALA(Sampler):

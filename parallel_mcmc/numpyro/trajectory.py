@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, pytree
+from parallel_mcmc._tree import STATIC, PyTree, pytree
 from parallel_mcmc.kernels import HMC
 from parallel_mcmc.kernels.gate import HARD_GATE, Gate
 from parallel_mcmc.kernels.gradient_kernel import GradientKernel
@@ -26,22 +26,25 @@ class TrajectoryHMC(GradientKernel):
 
     ``n = max(1, ceil(trajectory_length / step_size))`` leapfrog steps of
     ``trajectory_length / n``: the number changes while a warmup tunes the step size, and no new
-    program is compiled for it.
+    program is compiled for it. Where ``n`` would exceed ``most_steps``, there are that many of
+    ``step_size`` and the trajectory is shorter.
     """
 
     logdensity_fn: Callable[[PyTree], jax.Array]
     step_size: jax.Array
     metric: Metric
     trajectory_length: jax.Array
+    most_steps: int | None = dataclasses.field(default=None, metadata=STATIC)
     gate: Gate = HARD_GATE
 
     def leapfrog(self) -> HMC:
         """Return the HMC kernel with as many steps; their number may be traced."""
-        count = jnp.ceil(self.trajectory_length / self.step_size).astype(jnp.result_type(int))
-        count = jnp.maximum(count, 1)
+        # The bound comes first: beyond it the quotient need not be an integer that can be held.
+        count = jnp.clip(jnp.ceil(self.trajectory_length / self.step_size), 1, self.most_steps)
+        count = count.astype(jnp.result_type(int))
         return HMC(
             self.logdensity_fn,
-            self.trajectory_length / count,
+            jnp.minimum(self.trajectory_length / count, self.step_size),
             self.metric,
             count,  # pyright: ignore[reportArgumentType]
             self.gate,
