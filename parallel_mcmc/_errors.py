@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import warnings
 from typing import Any
 
@@ -32,6 +33,14 @@ def require_positive(name: str, value: Any) -> Any:
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be positive and finite, got {value}")
     return value
+
+
+def require_path(name: str, value: Any) -> pathlib.Path:
+    """Return ``value``, a string or path, as a path."""
+    try:
+        return pathlib.Path(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a path, got {type(value).__name__}: {value!r}") from error
 
 
 def require_callable(name: str, value: Any) -> None:

@@ -1,3 +1,5 @@
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from parallel_mcmc._errors import (
     require_finite,
     require_key,
     require_like,
+    require_path,
     require_positive,
     require_positive_int,
     warn_fallback,
@@ -34,6 +37,12 @@ def test_positive_rejects(value):
 
 def test_positive_lets_traced_values_through():
     assert jax.jit(lambda x: require_positive("width", x))(-1.0) == -1.0
+
+
+def test_path():
+    assert require_path("folder", "a/b") == pathlib.Path("a/b")
+    with pytest.raises(TypeError, match="^folder must be a path, got int: 3"):
+        require_path("folder", 3)
 
 
 def test_callable():

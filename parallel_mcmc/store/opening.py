@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
+from parallel_mcmc._errors import require_path
 from parallel_mcmc.store.arrays import load_zarr
 from parallel_mcmc.store.manifest import Manifest
 
@@ -33,6 +33,8 @@ def open_draws(path: str | os.PathLike[str], group: str = "posterior") -> Any:
 
     Raises
     ------
+    TypeError
+        If ``path`` is no path.
     ValueError
         If there is no checkpoint at ``path``, or ``group`` is another one.
 
@@ -54,7 +56,8 @@ def open_draws(path: str | os.PathLike[str], group: str = "posterior") -> Any:
 
     if group not in GROUPS:
         raise ValueError(f"group must be one of {GROUPS}, got {group!r}")
-    run = Manifest.read(Path(path))
-    draws = xarray.open_zarr(path, group=group, chunks=None, consolidated=False)
+    folder = require_path("path", path)
+    run = Manifest.read(folder)
+    draws = xarray.open_zarr(folder, group=group, chunks=None, consolidated=False)
     complete = draws.isel(draw=slice(0, run.drawn))
     return complete.assign_coords(chain=range(run.num_chains), draw=range(run.drawn))

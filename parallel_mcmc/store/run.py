@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-from parallel_mcmc._errors import require_positive_int
+from parallel_mcmc._errors import require_path, require_positive_int
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.choice import Choice
 from parallel_mcmc.kernels.base import Kernel
@@ -116,12 +116,7 @@ def begin(
 
 
 def _require_new(path: str | os.PathLike[str]) -> Path:
-    try:
-        folder = Path(path)
-    except TypeError as error:
-        raise TypeError(
-            f"checkpoint must be a path, got {type(path).__name__}: {path!r}"
-        ) from error
+    folder = require_path("checkpoint", path)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         remedy = "Choose another path, or delete what is there"
         try:
@@ -185,6 +180,8 @@ def resume(
         environment; the message names what differs.
     ValueError
         If there is no checkpoint at ``path``, or an argument that is needed is missing.
+    TypeError
+        If ``path`` is no path.
     OSError
         If the checkpoint cannot be written.
 
@@ -208,7 +205,7 @@ def resume(
     ...     bool((again.position == samples.position).all())
     True
     """
-    folder = Path(path)
+    folder = require_path("path", path)
     manifest = Manifest.read(folder)
     runner = runner_of(manifest, solver)
     position, accepted = match(

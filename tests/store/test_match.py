@@ -260,6 +260,15 @@ def test_a_position_of_the_users_own_is_given_again(tmp_path, monkeypatch):
     assert_same(samples, draw(tmp_path / "whole", **change))
 
 
+def test_bad_arguments(path):
+    with pytest.raises(TypeError, match="path must be a path, got int"):
+        resume(3)
+    with pytest.raises(pmc.CheckpointMismatchError, match="kernel: HMC in the checkpoint, 3 given"):
+        resume(path, 3)
+    with pytest.raises(ValueError, match="solver must be"):
+        resume(path, solver="fast")
+
+
 def test_no_checkpoint(tmp_path):
     with pytest.raises(ValueError, match=r"path must be a checkpoint of sample.*no manifest.json"):
         resume(tmp_path)

@@ -49,5 +49,7 @@ def test_only_complete_segments_are_there(tmp_path, monkeypatch):
 def test_bad_arguments(run, tmp_path):
     with pytest.raises(ValueError, match=r"group must be one of .*got 'stats'"):
         open_draws(run[0], "stats")
+    with pytest.raises(TypeError, match="path must be a path, got NoneType"):
+        open_draws(None)
     with pytest.raises(ValueError, match="path must be a checkpoint"):
         open_draws(tmp_path)
