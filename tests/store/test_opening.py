@@ -27,7 +27,8 @@ def test_arviz_takes_them(run):
     path, samples = run
     table = az.summary(open_draws(path))
     assert set(table.index) == {"a[0]", "a[1]", "b"}
-    assert table.loc["b", "mean"] == pytest.approx(samples.position["b"].mean(), abs=1e-3)
+    # ArviZ 1 rounds to two digits, and has them as text.
+    assert float(table.loc["b", "mean"]) == pytest.approx(samples.position["b"].mean(), abs=0.01)
 
 
 def test_only_what_is_used_is_read(run):
