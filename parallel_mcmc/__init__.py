@@ -20,6 +20,7 @@ from parallel_mcmc.kernels import (
     ula,
     underdamped_langevin,
 )
+from parallel_mcmc.kernels.divergence import DivergenceWarning, NonFiniteWarning
 from parallel_mcmc.sampling import InterruptedWarning, Samples, sample
 from parallel_mcmc.solver import (
     BlockDiagonal,
@@ -55,6 +56,7 @@ __all__ = [
     "Choice",
     "Dense",
     "Diagonal",
+    "DivergenceWarning",
     "FixedCap",
     "HardGate",
     "Identity",
@@ -64,6 +66,7 @@ __all__ = [
     "LevenbergMarquardt",
     "LyapunovEstimate",
     "Newton",
+    "NonFiniteWarning",
     "ParallelLeapfrog",
     "Samples",
     "Report",

@@ -95,7 +95,7 @@ def require_like(name: str, value: PyTree, example: PyTree, described_as: str) -
 
 
 def warn_fallback(steps: int, total: int, iterations: int, exponent: float | None = None) -> None:
-    """Warn that the plain loop finished the last ``steps`` of ``total`` steps.
+    """Warn that the plain loop finished ``steps`` of ``total`` steps.
 
     ``exponent`` is the largest Lyapunov exponent, where known: a positive one is the reason.
     """
@@ -109,8 +109,8 @@ def warn_fallback(steps: int, total: int, iterations: int, exponent: float | Non
         )
         warnings.warn(
             f"the parallel iteration did not converge: after {iterations} iterations the "
-            f"sequential loop finished the last {steps} of {total} steps. The states are right, "
-            f"but time was lost. {advice}",
+            f"sequential loop finished {steps} of {total} steps ({steps / total:.1%}). The states "
+            f"are right, but time was lost. {advice}",
             SequentialFallbackWarning,
             stacklevel=3,
         )

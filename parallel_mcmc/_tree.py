@@ -119,6 +119,16 @@ def select(mask: jax.Array, on_true: PyTree, on_false: PyTree) -> PyTree:
     return jax.tree.map(pick, on_true, on_false)
 
 
+def all_finite(tree: PyTree) -> jax.Array:
+    """Whether every floating-point number of ``tree`` is finite, scalar bool."""
+    flags = [
+        jnp.isfinite(leaf).all()
+        for leaf in jax.tree.leaves(tree)
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    ]
+    return jnp.stack(flags).all() if flags else jnp.array(True)
+
+
 def any_traced(*trees: PyTree) -> bool:
     """Whether a leaf is an abstract value, so that its numbers cannot be looked at."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))

@@ -24,6 +24,7 @@ from parallel_mcmc._tree import PyTree
 from parallel_mcmc.choice import Choice, choose, choose_runner
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
+from parallel_mcmc.kernels.divergence import Failures
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.recording import InMemory, Recorder
 from parallel_mcmc.solver import Newton
@@ -146,6 +147,10 @@ def sample(
     -----
     SequentialFallbackWarning
         If the plain loop had to finish a chain.
+    DivergenceWarning
+        If transitions diverged; the message says how many.
+    NonFiniteWarning
+        If draws are not finite, as an update of a Gibbs kernel may make them.
     InterruptedWarning
         If interrupted from the keyboard; the finished segments are returned.
 
@@ -278,11 +283,14 @@ def run_segments(
         unit="draw",
         desc="sample",
     )
+    failures = Failures()
     try:
         for start in range(recorder.drawn, num_samples, length):
             count = min(length, num_samples - start)
             chunk, states = _run_segment(runner, kernel, states, keys, start, length)
-            recorder.record(_fetch(chunk, count))
+            segment = _fetch(chunk, count)
+            recorder.record(segment)
+            failures.add(segment.states.position, segment.info)
             progress.update(count)
     except KeyboardInterrupt:
         if not recorder.drawn:
@@ -295,6 +303,7 @@ def run_segments(
         )
     finally:
         progress.close()
+    failures.warn()
 
 
 def abstract_segment(
@@ -371,5 +380,7 @@ def total_stats(parts: Sequence[ChainStats], num_samples: int) -> ChainStats:
         residual=np.max([p.residual for p in parts], axis=0),
         fallback_steps=np.sum([p.fallback_steps for p in parts], axis=0),
     )
-    warn_fallback(int(np.max(stats.fallback_steps)), num_samples, int(np.max(stats.iterations)))
+    # Of all chains: the share of the draws that cost time.
+    total = num_samples * len(stats.fallback_steps)
+    warn_fallback(int(np.sum(stats.fallback_steps)), total, int(np.max(stats.iterations)))
     return stats

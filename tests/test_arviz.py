@@ -114,7 +114,8 @@ def test_energy_is_that_of_the_draw(samples):
 
 
 def test_energy_of_an_underflowed_probability_is_not_a_number():
-    samples = draw(jnp.ones(2), step_size=1e4)
+    with pytest.warns(pmc.DivergenceWarning, match="100.00%"):
+        samples = draw(jnp.ones(2), step_size=1e4)
     stats = to_arviz(samples)["sample_stats"]
     assert stats["diverging"].values.all()
     assert np.isnan(stats["energy"].values).all()

@@ -82,5 +82,5 @@ def test_like_names_what_differs():
 
 def test_fallback_warning():
     warn_fallback(0, 10, 5)  # the test run makes a warning an error
-    with pytest.warns(SequentialFallbackWarning, match="5 iterations.* last 3 of 10 steps"):
+    with pytest.warns(SequentialFallbackWarning, match="finished 3 of 10 steps .30.0%"):
         warn_fallback(3, 10, 5)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, all_finite
 from parallel_mcmc.kernels.gate import HARD_GATE, Gate
 
 DIVERGENCE_THRESHOLD = 1000.0
@@ -41,7 +41,7 @@ class TransitionInfo(NamedTuple):
     is_accepted: jax.Array
     """Whether it was accepted."""
     is_divergent: jax.Array
-    """Whether the energy error exceeds 1000, or is not a number."""
+    """Whether the energy error exceeds 1000, or the proposal is not finite."""
     energy: jax.Array
     """Energy of the proposal."""
     num_integration_steps: jax.Array
@@ -86,6 +86,9 @@ def accept(
 ) -> tuple[PyTree, TransitionInfo]:
     """Choose between ``state`` and the candidate, by the sign of its margin.
 
+    A proposal that is not finite, in its log density or its gradient too, is rejected: what goes
+    wrong in one transition must not enter the chain.
+
     Parameters
     ----------
     state
@@ -99,13 +102,14 @@ def accept(
     -------
     The next state, and the record of the transition.
     """
-    accepted = candidate.log_margin > 0
-    chosen = gate.choose(candidate.log_margin, candidate.proposal, state)
-    return chosen, TransitionInfo(
-        acceptance_rate=jnp.minimum(jnp.exp(candidate.log_ratio), 1),
-        is_accepted=accepted,
-        is_divergent=~(-candidate.log_ratio <= DIVERGENCE_THRESHOLD),
+    sound = all_finite(candidate.proposal)
+    log_margin = jnp.where(sound, candidate.log_margin, -jnp.inf)
+    log_ratio = jnp.where(sound, candidate.log_ratio, -jnp.inf)
+    return gate.choose(log_margin, candidate.proposal, state), TransitionInfo(
+        acceptance_rate=jnp.minimum(jnp.exp(log_ratio), 1),
+        is_accepted=log_margin > 0,
+        is_divergent=~(-log_ratio <= DIVERGENCE_THRESHOLD),
         energy=candidate.energy,
         num_integration_steps=candidate.num_integration_steps,
-        accept_margin=jnp.abs(candidate.log_margin),
+        accept_margin=jnp.abs(log_margin),
     )

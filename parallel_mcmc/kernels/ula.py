@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_callable, require_positive
-from parallel_mcmc._tree import PyTree, as_partial, pytree
+from parallel_mcmc._tree import PyTree, all_finite, as_partial, pytree
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.metropolis import DIVERGENCE_THRESHOLD
 from parallel_mcmc.kernels.whitened import Flat, WhitenedKernel
@@ -25,12 +25,15 @@ class LangevinInfo(NamedTuple):
     energy_change: jax.Array
     """What a Metropolis test would look at: ``-log α``, small where the bias is small."""
     is_divergent: jax.Array
-    """Whether it exceeds 1000, or is not a number."""
+    """Whether it exceeds 1000, or the next state would not be finite; it is then not entered."""
 
 
-def langevin_info(energy_change: jax.Array) -> LangevinInfo:
-    """Return the information about a transition with that change of energy."""
-    return LangevinInfo(energy_change, ~(energy_change <= DIVERGENCE_THRESHOLD))
+def langevin_info(energy_change: jax.Array, sound: jax.Array) -> LangevinInfo:
+    """Return the information about a transition with that change of energy.
+
+    ``sound`` tells whether the state that it led to is finite.
+    """
+    return LangevinInfo(energy_change, ~sound | ~(energy_change <= DIVERGENCE_THRESHOLD))
 
 
 @pytree
@@ -50,13 +53,15 @@ class ULA(WhitenedKernel):
     def transition(
         self, evaluate: Callable[[jax.Array], Flat], state: Flat, draw: jax.Array
     ) -> tuple[Flat, LangevinInfo]:
-        """Move to ``w + ε grad + sqrt(2 ε) z``."""
+        """Move to ``w + ε grad + sqrt(2 ε) z``, or stay where the target there is not finite."""
         step_size = jnp.asarray(self.step_size, state.position.dtype)
         move = step_size * state.logdensity_grad + jnp.sqrt(2 * step_size) * draw
         after = evaluate(state.position + move)
         back = -move - step_size * after.logdensity_grad
         change = 0.25 / step_size * jnp.sum(back**2) - 0.5 * jnp.sum(draw**2)
-        return after, langevin_info(state.logdensity - after.logdensity + change)
+        sound = all_finite(after)
+        info = langevin_info(state.logdensity - after.logdensity + change, sound)
+        return jax.tree.map(lambda a, b: jnp.where(sound, a, b), after, state), info
 
     def surrogate(
         self, state: Flat, draw: jax.Array, next_state: Flat, info: LangevinInfo

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_callable, require_positive
-from parallel_mcmc._tree import PyTree, as_partial, pytree
+from parallel_mcmc._tree import PyTree, all_finite, as_partial, pytree
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.phase import FlatPhase, PhaseKernel, with_momentum
 from parallel_mcmc.kernels.ula import LangevinInfo, langevin_info
@@ -51,7 +51,10 @@ class UnderdampedLangevin(PhaseKernel):
     def transition(
         self, evaluate: Callable[[jax.Array], Flat], state: FlatPhase, draw: jax.Array
     ) -> tuple[FlatPhase, LangevinInfo]:
-        """Kick, drift, refresh the momentum, drift, kick."""
+        """Kick, drift, refresh the momentum, drift, kick.
+
+        Where the target is not finite at the end, the position stays and the momentum turns round.
+        """
         h = jnp.asarray(self.step_size, state.position.dtype)
         decay, gain = (jnp.asarray(x, h.dtype) for x in self._refreshment())
         kicked = state.momentum + 0.5 * h * state.logdensity_grad
@@ -62,7 +65,10 @@ class UnderdampedLangevin(PhaseKernel):
         kinetic = [0.5 * jnp.sum(p**2) for p in (state.momentum, kicked, refreshed, momentum)]
         change = state.logdensity - after.logdensity
         change += kinetic[1] - kinetic[0] + kinetic[3] - kinetic[2]
-        return with_momentum(after, momentum), langevin_info(change)
+        moved, turned = with_momentum(after, momentum), with_momentum(state.flat, -refreshed)
+        sound = all_finite(moved)
+        chosen = jax.tree.map(lambda a, b: jnp.where(sound, a, b), moved, turned)
+        return chosen, langevin_info(change, sound)
 
     def _refreshment(self) -> tuple[jax.Array, jax.Array]:
         decay = jnp.exp(-self.friction * self.step_size)

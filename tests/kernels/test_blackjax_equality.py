@@ -139,7 +139,8 @@ def test_mclmc_restarts_where_it_is_not_finite(x64):
         return jnp.where(x[0] < 1, -0.5 * jnp.sum(x**2), jnp.nan)
 
     kernel = pmc.mclmc(walled, 2.0, 0.5)
-    samples = pmc.sample(jax.random.key(0), kernel, jnp.zeros(3), 400, progress_bar=False)
+    with pytest.warns(pmc.DivergenceWarning):
+        samples = pmc.sample(jax.random.key(0), kernel, jnp.zeros(3), 400, progress_bar=False)
     stuck = ~samples.info.nonans[0]
     assert stuck.any() and not stuck.all()
     before = np.concatenate([np.zeros((1, 3)), samples.position[0][:-1]])

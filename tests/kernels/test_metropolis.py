@@ -32,3 +32,15 @@ def test_margin_is_the_distance_to_the_threshold(x64):
     for ratio in (-2.0, 0.5):
         margin = candidate(jnp.zeros(1), uniform, jnp.array(ratio), jnp.array(0.0)).log_margin
         np.testing.assert_allclose(margin, ratio - np.log(0.3))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_proposal_that_is_not_finite_is_rejected(x64, bad):
+    """However probable: here its energy is minus infinity, or its gradient no number."""
+    state = {"x": jnp.zeros(2), "gradient": jnp.zeros(2)}
+    proposal = {"x": jnp.ones(2), "gradient": jnp.array([0.0, bad])}
+    for energy in (-np.inf, -5.0):
+        tried = candidate(proposal, jnp.array(0.5), jnp.array(0.0), jnp.array(energy))
+        after, info = accept(state, tried)
+        np.testing.assert_array_equal(after["x"], np.zeros(2))
+        assert not info.is_accepted and info.is_divergent and info.acceptance_rate == 0
