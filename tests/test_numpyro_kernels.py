@@ -312,6 +312,7 @@ def test_random_walk_has_defaults_of_its_own():
     np.testing.assert_array_equal(tuned.inverse_mass_matrix[("a", "b")], np.eye(5))
 
 
+@pytest.mark.filterwarnings("ignore::parallel_mcmc.DivergenceWarning")
 @pytest.mark.parametrize(
     "cls, other, wanted", [(HMC, RandomWalk, "must have"), (RandomWalk, HMC, "must not have")]
 )

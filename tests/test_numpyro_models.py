@@ -178,6 +178,7 @@ def test_data_are_arguments_of_the_compiled_code():
     assert abs(len(program(5000).as_text()) - len(program(50).as_text())) < 1000
 
 
+@pytest.mark.filterwarnings("ignore::parallel_mcmc.DivergenceWarning")
 def test_values_of_conditioned_and_scoped_models():
     mcmc = MCMC(HMC(scoped), num_warmup=20, num_samples=10, progress_bar=False)
     mcmc.run(jax.random.key(0), Y, extra_fields=["z.left/loc"])

@@ -74,7 +74,10 @@ class Barker(MetropolisKernel):
             move = start.position - end.position
             return -end.logdensity + jnp.sum(jnp.logaddexp(0, -move * end.logdensity_grad))
 
-        return candidate(proposal, draw.uniform, energy(proposal, state), energy(state, proposal))
+        # An infinite gradient there may leave no trace in the energy.
+        sound = jnp.isfinite(proposal.logdensity_grad).all()
+        after = jnp.where(sound, energy(state, proposal), jnp.nan)
+        return candidate(proposal, draw.uniform, energy(proposal, state), after)
 
     def transition(
         self, evaluate: Callable[[jax.Array], Flat], state: Flat, draw: BarkerDraw

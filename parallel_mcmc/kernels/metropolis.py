@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, all_finite
+from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.gate import HARD_GATE, Gate
 
 DIVERGENCE_THRESHOLD = 1000.0
@@ -24,9 +24,9 @@ class Candidate(NamedTuple):
     """The proposed state."""
     log_margin: jax.Array
     """``log α - log u``, with ``α`` not capped at 1: the proposal is accepted where it is
-    positive. Minus infinity where ``α`` is not a number."""
+    positive. Minus infinity where ``α`` is infinite or not a number."""
     log_ratio: jax.Array
-    """``log α``, not capped at 0; minus infinity where it is not a number."""
+    """``log α``, not capped at 0; minus infinity where it is plus infinity or not a number."""
     energy: jax.Array
     """Energy of the proposal."""
     num_integration_steps: jax.Array
@@ -41,7 +41,7 @@ class TransitionInfo(NamedTuple):
     is_accepted: jax.Array
     """Whether it was accepted."""
     is_divergent: jax.Array
-    """Whether the energy error exceeds 1000, or the proposal is not finite."""
+    """Whether the energy error exceeds 1000, or the energy is minus infinity or not a number."""
     energy: jax.Array
     """Energy of the proposal."""
     num_integration_steps: jax.Array
@@ -73,7 +73,9 @@ def candidate(
         Evaluations of the log density that the proposal took.
     """
     log_ratio = initial_energy - energy
-    log_ratio = jnp.where(jnp.isnan(log_ratio), -jnp.inf, log_ratio)
+    # Neither what is no number nor an infinite density may enter the chain, which it would not
+    # leave again. The start is finite, so that an infinite ratio comes from the proposal.
+    log_ratio = jnp.where(log_ratio < jnp.inf, log_ratio, -jnp.inf)
     # A uniform number of 0 would make a margin of -inf + inf where the ratio is 0.
     threshold = jnp.log(jnp.maximum(uniform, jnp.finfo(uniform.dtype).tiny))
     return Candidate(
@@ -85,9 +87,6 @@ def accept(
     state: PyTree, candidate: Candidate, gate: Gate = HARD_GATE
 ) -> tuple[PyTree, TransitionInfo]:
     """Choose between ``state`` and the candidate, by the sign of its margin.
-
-    A proposal that is not finite, in its log density or its gradient too, is rejected: what goes
-    wrong in one transition must not enter the chain.
 
     Parameters
     ----------
@@ -102,14 +101,13 @@ def accept(
     -------
     The next state, and the record of the transition.
     """
-    sound = all_finite(candidate.proposal)
-    log_margin = jnp.where(sound, candidate.log_margin, -jnp.inf)
-    log_ratio = jnp.where(sound, candidate.log_ratio, -jnp.inf)
-    return gate.choose(log_margin, candidate.proposal, state), TransitionInfo(
-        acceptance_rate=jnp.minimum(jnp.exp(log_ratio), 1),
-        is_accepted=log_margin > 0,
-        is_divergent=~(-log_ratio <= DIVERGENCE_THRESHOLD),
+    accepted = candidate.log_margin > 0
+    chosen = gate.choose(candidate.log_margin, candidate.proposal, state)
+    return chosen, TransitionInfo(
+        acceptance_rate=jnp.minimum(jnp.exp(candidate.log_ratio), 1),
+        is_accepted=accepted,
+        is_divergent=~(-candidate.log_ratio <= DIVERGENCE_THRESHOLD),
         energy=candidate.energy,
         num_integration_steps=candidate.num_integration_steps,
-        accept_margin=jnp.abs(log_margin),
+        accept_margin=jnp.abs(candidate.log_margin),
     )
