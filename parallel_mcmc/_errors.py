@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,16 +20,27 @@ class SequentialFallbackWarning(UserWarning):
 
 def require_positive_int(name: str, value: Any) -> int:
     """Return ``value`` as an int of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+    if not is_int(value) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
     return int(value)
+
+
+def is_int(value: Any) -> bool:
+    """Whether ``value`` is an integer, of Python or NumPy; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is one number, of Python or an array; True and False are none."""
+    is_numeric = isinstance(value, int | float | np.ndarray | np.number | jax.Array)
+    return is_numeric and not isinstance(value, bool) and jnp.shape(value) == ()
 
 
 def require_positive(name: str, value: Any) -> Any:
     """Return ``value``, a positive and finite scalar; a traced value is not looked at."""
     if any_traced(value):
         return value
-    if isinstance(value, bool | str) or jnp.shape(value) != ():
+    if not is_number(value):
         raise ValueError(f"{name} must be a positive number, got {value!r}")
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be positive and finite, got {value}")
@@ -41,6 +53,60 @@ def require_path(name: str, value: Any) -> pathlib.Path:
         return pathlib.Path(value)
     except TypeError as error:
         raise TypeError(f"{name} must be a path, got {type(value).__name__}: {value!r}") from error
+
+
+def require_at_most(name: str, value: Any, largest: float) -> Any:
+    """Return ``value``, a positive number of at most ``largest``; a traced one is not looked at."""
+    if not any_traced(require_positive(name, value)) and value > largest:
+        raise ValueError(f"{name} must be at most {largest}, got {value}")
+    return value
+
+
+def require_flag(name: str, value: Any) -> bool:
+    """Return ``value``, which must be True or False: text such as "no" would count as True."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {type(value).__name__}: {value!r}")
+    return bool(value)
+
+
+def require_object(name: str, value: Any, methods: tuple[str, ...], accepted: str) -> None:
+    """Raise if ``value`` lacks one of ``methods``, or is a class where an instance is wanted."""
+    if isinstance(value, type) or not all(callable(getattr(value, m, None)) for m in methods):
+        raise TypeError(f"{name} must be {accepted}, got {type(value).__name__}: {value!r}")
+
+
+def require_sequence(name: str, value: Any) -> tuple:
+    """Return ``value``, a list or tuple, as a tuple."""
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{name} must be a list or tuple, got {type(value).__name__}: {value!r}")
+    return tuple(value)
+
+
+def require_mapping(name: str, value: Any) -> None:
+    """Raise if ``value`` is neither None nor a mapping."""
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(
+            f"{name} must be a dictionary by name, got {type(value).__name__}: {value!r}"
+        )
+
+
+def require_arrays(name: str, tree: PyTree) -> PyTree:
+    """Return ``tree`` with arrays for leaves."""
+
+    def array(path: tuple, leaf: Any) -> jax.Array:
+        message = (
+            f"{name}{jax.tree_util.keystr(path)} must be an array or a number, got "
+            f"{type(leaf).__name__}: {leaf!r}"
+        )
+        # JAX may take a text for the name of a dtype.
+        if isinstance(leaf, str | bytes):
+            raise TypeError(message)
+        try:
+            return jnp.asarray(leaf)
+        except TypeError as error:
+            raise TypeError(message) from error
+
+    return jax.tree_util.tree_map_with_path(array, tree)
 
 
 def require_callable(name: str, value: Any) -> None:

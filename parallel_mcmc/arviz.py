@@ -12,6 +12,7 @@ import numpy as np
 import xarray
 
 import parallel_mcmc
+from parallel_mcmc._errors import require_mapping
 from parallel_mcmc._tree import PyTree, variable_names
 from parallel_mcmc.sampling import Samples
 from parallel_mcmc.warmup import WarmupResult
@@ -109,10 +110,10 @@ def to_arviz(
     Raises
     ------
     TypeError
-        If ``samples`` are of another kind.
+        If ``samples``, ``warmup`` or a group is of another kind.
     ValueError
-        If two leaves of the position would have one name, an array has a wrong shape, or a group is
-        given that comes from the samples.
+        If ``dims`` does not fit the variables, two leaves of the position would have one name, an
+        array has a wrong shape, or a group is given that comes from the samples.
 
     Examples
     --------
@@ -131,9 +132,29 @@ def to_arviz(
     taken = sorted({"posterior", "sample_stats"} & groups.keys())
     if taken:
         raise ValueError(f"groups must not hold {', '.join(taken)}: these come from the samples")
+    given = {
+        "coords": coords,
+        "dims": dims,
+        "log_likelihood": None if isinstance(log_likelihood, bool) else log_likelihood,
+        "prior": prior,
+        "posterior_predictive": posterior_predictive,
+        "predictions": predictions,
+        "observed_data": observed_data,
+        "constant_data": constant_data,
+    }
+    for name, group in (given | groups).items():
+        require_mapping(name, group)
+    if warmup is not None and not isinstance(warmup, WarmupResult):
+        raise TypeError(f"warmup must be a WarmupResult, got {type(warmup).__name__}: {warmup!r}")
     results = _results(samples, log_likelihood, warmup)
     samples, shape = results.samples, _shape(results.samples)
     posterior = _named(results.position if position is None else position)
+    for name, values in posterior.items():
+        if values.shape[:2] != shape:
+            raise ValueError(
+                f"position must have the leading axes {shape}, of chains and draws, got the shape "
+                f"{values.shape} of {name!r}"
+            )
     known = {
         "observed_data": observed_data or results.observed_data,
         "constant_data": constant_data,
@@ -152,6 +173,7 @@ def to_arviz(
         name: library | ({"gradient_evaluations_per_draw": evaluations} if "stats" in name else {})
         for name in ("posterior", "sample_stats")
     }
+    _require_dims(dims or {}, data)
     all_dims = {_dotted(name): list(values) for name, values in results.dims.items()}
     all_dims |= {_dotted(name): list(values) for name, values in (dims or {}).items()}
     tree = _from_dict(
@@ -163,6 +185,24 @@ def to_arviz(
     for name, values in _solver_stats(samples).items():
         tree["sample_stats"][name] = xarray.DataArray(values, dims=["chain"])
     return tree
+
+
+def _require_dims(dims: Mapping[str, Sequence[str]], data: Mapping[str, Mapping]) -> None:
+    """Raise if ``dims`` names no variable, or more dimensions than it has."""
+    for name, names in dims.items():
+        found = [
+            values.ndim - (0 if group.endswith("_data") else 2)
+            for group, variables in data.items()
+            for variable, values in variables.items()
+            if variable == _dotted(name)
+        ]
+        if not found:
+            raise ValueError(f"dims must be of variables of the data, got {name!r}")
+        if len(names) > max(found):
+            raise ValueError(
+                f"dims[{name!r}] must name at most {max(found)} dimensions, chain and draw not "
+                f"among them, got {list(names)}"
+            )
 
 
 def _from_dict(data: dict, attrs: dict, **options: Any) -> Any:

@@ -16,13 +16,14 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from parallel_mcmc._errors import (
+    require_flag,
     require_key,
     require_positive_int,
     warn_fallback,
 )
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.choice import Choice, choose, choose_runner
-from parallel_mcmc.kernels.base import Kernel
+from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.divergence import Failures
 from parallel_mcmc.kernels.start import initial_states
@@ -136,7 +137,8 @@ def sample(
     Raises
     ------
     TypeError
-        If ``key`` is no key.
+        If ``key`` is no key, ``kernel`` no kernel, ``initial_position`` holds what is no array, or
+        ``progress_bar`` is neither True nor False.
     ValueError
         If an argument has a wrong shape or value, or the log density is not finite at
         ``initial_position``; the message names the argument.
@@ -163,6 +165,8 @@ def sample(
     (1, 100, 2)
     """
     key = require_key("key", key)
+    require_kernel("kernel", kernel)
+    require_flag("progress_bar", progress_bar)
     num_samples = require_positive_int("num_samples", num_samples)
     num_chains = require_positive_int("num_chains", num_chains)
     if checkpoint is None and checkpoint_every is not None:

@@ -12,7 +12,12 @@ from blackjax import window_adaptation as blackjax_window_adaptation
 from blackjax.adaptation.base import AdaptationResults
 from blackjax.base import AdaptationAlgorithm
 
-from parallel_mcmc._errors import require_callable, require_key, require_positive_int
+from parallel_mcmc._errors import (
+    require_arrays,
+    require_callable,
+    require_key,
+    require_positive_int,
+)
 from parallel_mcmc._tree import PyTree, any_traced
 
 
@@ -51,7 +56,7 @@ def window_adaptation(
     ------
     TypeError
         If ``algorithm`` is no BlackJAX algorithm or ``logdensity_fn`` is not callable; in ``run``,
-        if ``rng_key`` is no key.
+        if ``rng_key`` is no key or ``position`` holds what is no array.
     ValueError
         In ``run``, if ``num_steps`` is not a positive integer.
 
@@ -96,6 +101,7 @@ def window_adaptation(
     def run(rng_key: jax.Array, position: PyTree, num_steps: int = 1000) -> Any:
         key = rng_key if any_traced(rng_key) else require_key("rng_key", rng_key)
         num_steps = require_positive_int("num_steps", num_steps)
+        require_arrays("position", position)
         (state, adapted), info = run_once(key, position, num_steps)
         return AdaptationResults(state, adapted | given), info
 

@@ -12,7 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
-from parallel_mcmc._errors import require_callable, require_key, warn_fallback
+from parallel_mcmc._errors import (
+    require_arrays,
+    require_callable,
+    require_flag,
+    require_key,
+    warn_fallback,
+)
 from parallel_mcmc._tree import PyTree, any_traced, as_partial
 from parallel_mcmc.blackjax.generic import NotSolvable, settled
 from parallel_mcmc.blackjax.plans import Run, SequentialPlan, choose_plan
@@ -80,7 +86,8 @@ def run_inference_algorithm(
     Raises
     ------
     TypeError
-        If ``rng_key`` is no key, or ``inference_algorithm`` is no BlackJAX algorithm.
+        If ``rng_key`` is no key, ``inference_algorithm`` is no BlackJAX algorithm, the start holds
+        what is no array, or ``progress_bar`` is neither True nor False.
     ValueError
         If not exactly one of ``initial_state`` and ``initial_position`` is given, or another
         argument is not one of the accepted values.
@@ -142,23 +149,48 @@ def run_algorithm(
     if (initial_state is None) == (initial_position is None):
         raise ValueError("exactly one of initial_state and initial_position must be given")
     key = rng_key if any_traced(rng_key) else require_key("rng_key", rng_key)
+    require_flag("progress_bar", progress_bar)
     if initial_state is None:
+        require_arrays("initial_position", initial_position)
         key, init_key = jax.random.split(key, 2)
         initial_state = inference_algorithm.init(initial_position, init_key)
+    else:
+        require_arrays("initial_state", initial_state)
     keys = jax.random.split(key, int(num_steps))
-    if num_steps:
-        initial_state = settled(inference_algorithm.step, initial_state, keys[0])
+    arguments = (inference_algorithm, solver, window, transform, initial_state, keys, progress_bar)
     try:
-        plan = choose_plan(inference_algorithm, solver, window, initial_state, keys)
-        return _run_segments(plan, transform, initial_state, keys, progress_bar)
+        return _run_planned(*arguments)
+    except (AttributeError, TypeError, ValueError) as error:
+        if hasattr(initial_state, "_fields"):
+            raise
+        raise ValueError(
+            "initial_state must be a state of the algorithm, as its init returns it, got "
+            f"{type(initial_state).__name__}; a position goes into initial_position: {error}"
+        ) from error
+
+
+def _run_planned(
+    algorithm: Any,
+    solver: str | Newton,
+    window: int | None,
+    transform: Callable,
+    state: PyTree,
+    keys: jax.Array,
+    progress_bar: bool,
+) -> Run:
+    if keys.shape[0]:
+        state = settled(algorithm.step, state, keys[0])
+    try:
+        plan = choose_plan(algorithm, solver, window, state, keys)
+        return _run_segments(plan, transform, state, keys, progress_bar)
     except NotSolvable as error:
         warnings.warn(
             f"the algorithm cannot be solved in parallel and runs sequentially: {error}",
             NotParallelWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    plan = SequentialPlan(as_partial(inference_algorithm.step))
-    return _run_segments(plan, transform, initial_state, keys, progress_bar)
+    plan = SequentialPlan(as_partial(algorithm.step))
+    return _run_segments(plan, transform, state, keys, progress_bar)
 
 
 def _check_algorithm(algorithm: Any) -> None:

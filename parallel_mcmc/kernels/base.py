@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._errors import require_finite
+from parallel_mcmc._errors import require_arrays, require_finite, require_object
 from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.solver.jacobian import Surrogate
 from parallel_mcmc.solver.method import Newton
@@ -45,6 +45,12 @@ class Kernel(Protocol):
     def bind(self, position: PyTree) -> BoundKernel:
         """Return the kernel for positions like ``position``, as the driver runs it."""
         ...
+
+
+def require_kernel(name: str, value: Any) -> None:
+    """Raise TypeError if ``value`` is no kernel."""
+    methods = ("init", "draw", "step", "move", "bind")
+    require_object(name, value, methods, "a kernel such as pmc.hmc(...)")
 
 
 class BoundKernel(NamedTuple):
@@ -110,10 +116,12 @@ def checked_position(logdensity_fn: Callable, position: PyTree) -> PyTree:
 
     Raises
     ------
+    TypeError
+        If a leaf is no array.
     ValueError
         If the position has no entries or a non-finite one, or if the log density is not a scalar.
     """
-    position = jax.tree.map(jnp.asarray, position)
+    position = require_arrays("initial_position", position)
     leaves = jax.tree.leaves(position)
     if not leaves or not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
         raise ValueError(

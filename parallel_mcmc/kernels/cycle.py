@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from parallel_mcmc._errors import require_sequence
 from parallel_mcmc._tree import PyTree, pytree
-from parallel_mcmc.kernels.base import BoundKernel, Kernel
+from parallel_mcmc.kernels.base import BoundKernel, Kernel, require_kernel
 from parallel_mcmc.kernels.gibbs import differentiated
 from parallel_mcmc.solver.chart import Euclidean
 from parallel_mcmc.solver.recurrence import Recurrence
@@ -162,7 +163,7 @@ def cycle(kernels: Sequence[Kernel]) -> Cycle:
     Raises
     ------
     TypeError
-        If one of them is no kernel.
+        If ``kernels`` is no sequence, or one of them is no kernel.
     ValueError
         If there is none.
 
@@ -180,13 +181,9 @@ def cycle(kernels: Sequence[Kernel]) -> Cycle:
     >>> [info.is_accepted.shape for info in samples.info.infos]
     [(1, 100), (1, 100)]
     """
-    kernels = tuple(kernels)
+    kernels = require_sequence("kernels", kernels)
     if not kernels:
         raise ValueError("kernels must hold at least one kernel, got none")
     for index, kernel in enumerate(kernels):
-        missing = [n for n in ("init", "draw", "step", "move", "bind") if not hasattr(kernel, n)]
-        if missing or isinstance(kernel, type):
-            raise TypeError(
-                f"kernels[{index}] must be a kernel such as pmc.hmc(...), got {kernel!r}"
-            )
+        require_kernel(f"kernels[{index}]", kernel)
     return Cycle(kernels)

@@ -7,9 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from parallel_mcmc._errors import require_callable, require_finite, require_key, require_like
+from parallel_mcmc._errors import (
+    require_arrays,
+    require_callable,
+    require_finite,
+    require_key,
+    require_like,
+    require_sequence,
+)
 from parallel_mcmc._tree import PyTree, any_traced, as_partial, pytree
 from parallel_mcmc.kernels.base import BoundKernel
 from parallel_mcmc.kernels.whitened import LARGEST_DENSE
@@ -53,7 +59,7 @@ class Gibbs:
             noise for every conditional, or if a conditional changes the structure, the shapes or
             the dtypes of the position.
         """
-        position = jax.tree.map(jnp.asarray, position)
+        position = require_arrays("initial_position", position)
         if not any(is_real(leaf) for leaf in jax.tree.leaves(position)):
             raise ValueError("initial_position must have a floating-point leaf, got none")
         require_finite("initial_position", position)
@@ -136,7 +142,7 @@ def gibbs(
     Raises
     ------
     TypeError
-        If a conditional or ``draw_noise`` is not callable.
+        If ``conditionals`` is no sequence, or one of them or ``draw_noise`` is not callable.
     ValueError
         If there is no conditional.
 
@@ -159,7 +165,7 @@ def gibbs(
     >>> bool(samples.stats.converged.all())
     True
     """
-    conditionals = tuple(conditionals)
+    conditionals = require_sequence("conditionals", conditionals)
     if not conditionals:
         raise ValueError("conditionals must hold at least one function, got none")
     for index, conditional in enumerate(conditionals):

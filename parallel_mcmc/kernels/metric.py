@@ -128,6 +128,8 @@ def metric(inverse_mass_matrix: Any) -> Metric:
 
     Raises
     ------
+    TypeError
+        If it is no array.
     ValueError
         If it has another shape, or is not positive definite, symmetric and finite.
 
@@ -138,7 +140,12 @@ def metric(inverse_mass_matrix: Any) -> Metric:
     """
     if inverse_mass_matrix is None:
         inverse_mass_matrix = 1.0
-    given = jnp.asarray(inverse_mass_matrix)
+    try:
+        given = jnp.asarray(inverse_mass_matrix)
+    except TypeError as error:
+        raise TypeError(
+            f"inverse_mass_matrix must be an array of numbers, got {inverse_mass_matrix!r}"
+        ) from error
     if not jnp.issubdtype(given.dtype, jnp.floating):
         given = given.astype(jnp.result_type(float))
     if given.ndim <= 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 from jax.flatten_util import ravel_pytree
@@ -28,6 +28,7 @@ class MetropolisKernel(WhitenedKernel):
     """Base of the kernels that propose, and accept or reject."""
 
     gate: Gate
+    is_adjusted: ClassVar[bool] = True
 
     @abstractmethod
     def propose(self, evaluate: Callable[[jax.Array], Any], state: Any, draw: Any) -> Candidate:

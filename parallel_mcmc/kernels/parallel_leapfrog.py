@@ -16,7 +16,7 @@ from parallel_mcmc.kernels.phase import FlatPhase, PhaseChart, with_momentum
 from parallel_mcmc.kernels.whitened import Flat
 from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.jacobian import Surrogate
-from parallel_mcmc.solver.method import Newton
+from parallel_mcmc.solver.method import Newton, require_newton
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.window import solve_recurrence
@@ -50,6 +50,8 @@ class ParallelLeapfrog:
 
     Raises
     ------
+    TypeError
+        If ``method`` is no :class:`Newton`.
     ValueError
         If ``max_iterations`` or ``tolerance`` is not positive.
 
@@ -70,6 +72,7 @@ class ParallelLeapfrog:
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
+        require_newton("method", self.method)
         require_positive_int("max_iterations", self.max_iterations)
         if self.tolerance is not None:
             require_positive("tolerance", self.tolerance)

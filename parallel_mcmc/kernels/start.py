@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from parallel_mcmc._errors import require_finite
+from parallel_mcmc._errors import require_arrays, require_finite
 from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver.chart import is_real
@@ -30,11 +29,15 @@ def initial_states(
 
     Raises
     ------
+    TypeError
+        If a leaf is no array.
     ValueError
         If a leaf has another leading axis or a non-finite number, or if the log density or its
         gradient is not finite; the message names the chains. Traced numbers are not looked at.
     """
-    positions = jax.tree.map(jnp.asarray, initial_position)
+    positions = require_arrays("initial_position", initial_position)
+    if not jax.tree.leaves(positions):
+        raise ValueError("initial_position must be a pytree of floating-point arrays, got no array")
     if num_chains == 1:
         positions = jax.tree.map(lambda leaf: leaf[None], positions)
     shapes = [leaf.shape for leaf in jax.tree.leaves(positions)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -127,6 +127,8 @@ class WhitenedKernel:
 
     logdensity_fn: Callable[[PyTree], jax.Array]
     metric: Metric
+    is_adjusted: ClassVar[bool] = False
+    """Whether transitions are accepted or rejected, at a rate that a warmup can steer by."""
 
     @property
     def gradients_per_step(self) -> int:

@@ -12,9 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.infer
 from jax.tree_util import Partial
+from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
-from parallel_mcmc._errors import require_callable, require_key, require_positive_int
+from parallel_mcmc._errors import (
+    require_callable,
+    require_flag,
+    require_key,
+    require_positive_int,
+)
 from parallel_mcmc._tree import PyTree, any_traced, as_partial
 from parallel_mcmc.choice import choose, choose_runner
 from parallel_mcmc.kernels.start import initial_states
@@ -33,6 +39,8 @@ from parallel_mcmc.numpyro.state import SamplerState, first_key
 from parallel_mcmc.sampling import Samples, run_chains
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.warmup import WarmupResult
+
+CHAIN_METHODS = ("parallel", "vectorized", "sequential")
 
 
 class MCMC(numpyro.infer.MCMC):
@@ -84,6 +92,8 @@ class MCMC(numpyro.infer.MCMC):
 
     Raises
     ------
+    TypeError
+        If ``sampler`` is no kernel, or a flag neither True nor False.
     ValueError
         If a number is out of its range; the message names the argument.
 
@@ -91,6 +101,8 @@ class MCMC(numpyro.infer.MCMC):
     -----
     UserWarning
         If ``sampler`` is a kernel of another package.
+    DivergenceWarning
+        In :meth:`run`, if transitions diverged; :meth:`print_summary` tells their number too.
 
     Examples
     --------
@@ -124,6 +136,17 @@ class MCMC(numpyro.infer.MCMC):
         solver: str | Newton = "auto",
         window: int | None = None,
     ) -> None:
+        if not isinstance(sampler, MCMCKernel):
+            raise TypeError(
+                f"sampler must be an MCMC kernel such as HMC(model), got {type(sampler).__name__}: "
+                f"{sampler!r}"
+            )
+        if not callable(chain_method) and chain_method not in CHAIN_METHODS:
+            raise ValueError(
+                f"chain_method must be one of {CHAIN_METHODS} or callable, got {chain_method!r}"
+            )
+        require_flag("progress_bar", progress_bar)
+        require_flag("jit_model_args", jit_model_args)
         num_samples = require_positive_int("num_samples", num_samples)
         thinning = require_positive_int("thinning", thinning)
         if thinning > num_samples:

@@ -16,7 +16,7 @@ from numpyro.infer import init_to_uniform
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
-from parallel_mcmc._errors import require_callable, require_like, require_positive
+from parallel_mcmc._errors import require_callable, require_flag, require_like, require_positive
 from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.kernels.base import DensityState, GradientState
 from parallel_mcmc.kernels.metric import metric
@@ -104,12 +104,14 @@ class Sampler(MCMCKernel):
         self._inverse_mass_matrix = inverse_mass_matrix
         self._dense_mass = dense_mass
         self._init_strategy = init_strategy
-        self._forward_mode = bool(forward_mode_differentiation)
+        self._forward_mode = require_flag(
+            "forward_mode_differentiation", forward_mode_differentiation
+        )
         self._adaptation = {
-            "adapt_step_size": bool(adapt_step_size),
-            "adapt_mass_matrix": bool(adapt_mass_matrix),
-            "find_step_size": bool(find_heuristic_step_size),
-            "regularise": bool(regularize_mass_matrix),
+            "adapt_step_size": require_flag("adapt_step_size", adapt_step_size),
+            "adapt_mass_matrix": require_flag("adapt_mass_matrix", adapt_mass_matrix),
+            "find_step_size": require_flag("find_heuristic_step_size", find_heuristic_step_size),
+            "regularise": require_flag("regularize_mass_matrix", regularize_mass_matrix),
             "target_acceptance_rate": target_accept_prob,
         }
         self._traced_models: dict[Hashable, TracedModel] = {}

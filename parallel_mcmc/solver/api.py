@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._errors import (
+    require_arrays,
     require_callable,
     require_finite,
     require_like,
@@ -21,8 +22,8 @@ from parallel_mcmc._tree import PyTree, any_traced, preceding
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.implicit import differentiable
 from parallel_mcmc.solver.lyapunov import BATCHES, estimate_exponent
-from parallel_mcmc.solver.method import Newton
-from parallel_mcmc.solver.recurrence import plain_recurrence
+from parallel_mcmc.solver.method import Newton, require_newton
+from parallel_mcmc.solver.recurrence import checked_state, plain_recurrence
 from parallel_mcmc.solver.solution import Problem, Solution
 from parallel_mcmc.solver.window import solve_recurrence
 
@@ -122,29 +123,13 @@ def solve(
     (True, (1000, 3))
     """
     require_callable("step", step)
-    if method is None:
-        method = Newton()
-    if not isinstance(method, Newton):
-        raise TypeError(
-            f"method must be a Newton method such as pmc.Newton() or pmc.quasi_deer(), got "
-            f"{type(method).__name__}: {method!r}"
-        )
-    initial_state = jax.tree.map(jnp.asarray, initial_state)
-    inputs = jax.tree.map(jnp.asarray, inputs)
+    method = Newton() if method is None else require_newton("method", method)
+    inputs = require_arrays("inputs", inputs)
     total = _common_length("inputs", inputs)
+    initial_state = checked_state(step, initial_state, inputs)
     real = [leaf for leaf in jax.tree.leaves(initial_state) if is_real(leaf)]
-    if not real:
-        raise ValueError("initial_state must have a floating-point leaf, got none")
-    require_finite("initial_state", initial_state)
-    first = jax.tree.map(lambda leaf: leaf[0], inputs)
-    require_like(
-        "the value of step",
-        jax.eval_shape(step, initial_state, first),
-        initial_state,
-        "initial_state",
-    )
     if initial_guess is not None:
-        initial_guess = jax.tree.map(jnp.asarray, initial_guess)
+        initial_guess = require_arrays("initial_guess", initial_guess)
         chain = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((total, *leaf.shape), leaf.dtype), initial_state
         )
@@ -262,14 +247,18 @@ def _scale_vector(scale: PyTree | None, state: PyTree) -> jax.Array | None:
     """Return ``scale`` in the coordinates of the Euclidean chart."""
     if scale is None:
         return None
+    scale = require_arrays("scale", scale)
     if jax.tree.structure(scale) != jax.tree.structure(state):
         value = require_positive("scale", scale)
         scale = jax.tree.map(lambda leaf: jnp.full(leaf.shape, value), state)
-    sizes = [
-        jnp.broadcast_to(jnp.asarray(s, leaf.dtype), leaf.shape).ravel()
-        for s, leaf in zip(jax.tree.leaves(scale), jax.tree.leaves(state), strict=True)
-        if is_real(leaf)
-    ]
+    pairs = zip(jax.tree.leaves(scale), jax.tree.leaves(state), strict=True)
+    pairs = [(s, leaf) for s, leaf in pairs if is_real(leaf)]
+    if any(s.shape not in ((), leaf.shape) for s, leaf in pairs):
+        raise ValueError(
+            "scale must be a number, or like initial_state, whose leaves have shapes "
+            f"{[leaf.shape for _, leaf in pairs]}, got shapes {[s.shape for s, _ in pairs]}"
+        )
+    sizes = [jnp.broadcast_to(s.astype(leaf.dtype), leaf.shape).ravel() for s, leaf in pairs]
     vector = jnp.concatenate(sizes)
     if not any_traced(vector) and not bool(jnp.all(vector > 0) & jnp.isfinite(vector).all()):
         raise ValueError(f"scale must be positive and finite, got {scale!r}")

@@ -13,6 +13,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from parallel_mcmc._errors import is_int, require_positive_int
 from parallel_mcmc._tree import STATIC, pytree
 from parallel_mcmc.solver.jacobian import Linearisation
 from parallel_mcmc.solver.operators import BlockOperator
@@ -33,7 +34,8 @@ class BlockDiagonal:
     Raises
     ------
     ValueError
-        If ``probes`` is not a positive integer.
+        If ``probes`` is not a positive integer or ``seed`` no integer; in ``solve``, if the state
+        has no two halves.
 
     Examples
     --------
@@ -54,8 +56,9 @@ class BlockDiagonal:
     seed: int = dataclasses.field(default=0, metadata=STATIC)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.probes, int) or self.probes < 1:
-            raise ValueError(f"probes must be a positive integer, got {self.probes!r}")
+        require_positive_int("probes", self.probes)
+        if not is_int(self.seed):
+            raise ValueError(f"seed must be an integer, got {self.seed!r}")
 
     def evaluations(self, dim: int) -> int:
         """Return 1 and one for every Jacobian-vector product."""
@@ -64,6 +67,11 @@ class BlockDiagonal:
     def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
         """Evaluate the steps and their Jacobian-vector products in one batch."""
         x = jax.vmap(recurrence.chart.coordinates)(states)
+        if x.shape[-1] % 2:
+            raise ValueError(
+                "method: BlockDiagonal() needs a state of two halves, such as position and "
+                f"momentum, got {x.shape[-1]} coordinates"
+            )
 
         def batch(x):
             return recurrence.lifted_steps(x, states, inputs)

@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from parallel_mcmc._errors import is_int, require_callable
 from parallel_mcmc._tree import STATIC, PyTree, as_partial, num_steps, pytree
 from parallel_mcmc.solver.operators import (
     BlockOperator,
@@ -109,7 +110,8 @@ class Diagonal:
     Raises
     ------
     ValueError
-        If ``probes`` is neither None nor a positive integer, or ``sweeps`` is negative.
+        If ``probes`` is neither None nor a positive integer, ``seed`` is no integer, or ``sweeps``
+        is negative.
     """
 
     exact: ClassVar[bool] = False
@@ -119,11 +121,13 @@ class Diagonal:
     sweeps: int = dataclasses.field(default=1, metadata=STATIC)
 
     def __post_init__(self) -> None:
-        if self.probes is not None and (not isinstance(self.probes, int) or self.probes < 1):
+        if self.probes is not None and (not is_int(self.probes) or self.probes < 1):
             raise ValueError(
                 f"probes must be None (exact) or a positive integer, got {self.probes!r}"
             )
-        if not isinstance(self.sweeps, int) or self.sweeps < 0:
+        if not is_int(self.seed):
+            raise ValueError(f"seed must be an integer, got {self.seed!r}")
+        if not is_int(self.sweeps) or self.sweeps < 0:
             raise ValueError(f"sweeps must be a non-negative integer, got {self.sweeps!r}")
 
     def evaluations(self, dim: int) -> int:
@@ -198,8 +202,11 @@ class Surrogate:
 
     Raises
     ------
+    TypeError
+        If ``model`` is not callable.
     ValueError
-        In ``solve``, if there is neither ``model`` nor one of the recurrence's own.
+        In ``solve``, if there is neither ``model`` nor one of the recurrence's own, or if it
+        returns an array of another shape.
     """
 
     exact: ClassVar[bool] = False
@@ -208,6 +215,7 @@ class Surrogate:
 
     def __post_init__(self) -> None:
         if self.model is not None:
+            require_callable("model", self.model)
             object.__setattr__(self, "model", as_partial(self.model))
 
     def evaluations(self, dim: int) -> int:
@@ -227,8 +235,15 @@ class Surrogate:
                 "Surrogate(model) with model(state, input, next_state) -> scalar, (D,), (D, D) or "
                 "(2, 2, D / 2)"
             )
-        dtype = _coordinates(recurrence, values).dtype
-        a = a.astype(dtype)
+        x = _coordinates(recurrence, values)
+        dim = x.shape[-1]
+        accepted = [(), (1,), (dim,), (dim, dim), (2, 2, 1), (2, 2, dim // 2)]
+        if a.shape[1:] not in accepted:
+            raise ValueError(
+                "method: the model of Surrogate must return a scalar, (D,), (D, D) or "
+                f"(2, 2, D / 2) for D = {dim} coordinates, got shape {a.shape[1:]}"
+            )
+        a = a.astype(x.dtype)
         if a.ndim == 4:
             return Linearisation(values, aux, BlockOperator(a))
         if a.ndim == 3:

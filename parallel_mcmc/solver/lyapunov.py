@@ -8,10 +8,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._errors import require_callable, require_finite, require_like
+from parallel_mcmc._errors import (
+    require_arrays,
+    require_callable,
+    require_finite,
+    require_like,
+)
 from parallel_mcmc._tree import PyTree, any_traced, preceding
-from parallel_mcmc.solver.chart import is_real
-from parallel_mcmc.solver.recurrence import plain_recurrence
+from parallel_mcmc.solver.recurrence import checked_state, plain_recurrence
 from parallel_mcmc.solver.scans import log_products
 from parallel_mcmc.solver.window import run_sequentially
 
@@ -63,9 +67,10 @@ def lyapunov_exponent(
     Raises
     ------
     TypeError
-        If ``step`` is not callable.
+        If ``step`` is not callable, or a leaf is no array.
     ValueError
-        If there are fewer than 20 steps, or ``states`` is not T states, all finite.
+        If there are fewer than 20 steps, ``step`` does not fit ``initial_state``, or ``states`` is
+        not T states, all finite.
 
     References
     ----------
@@ -81,22 +86,20 @@ def lyapunov_exponent(
     True
     """
     require_callable("step", step)
-    initial_state = jax.tree.map(jnp.asarray, initial_state)
-    inputs = jax.tree.map(jnp.asarray, inputs)
+    inputs = require_arrays("inputs", inputs)
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(inputs)}
     if len(lengths) != 1 or min(lengths) < BATCHES:
         raise ValueError(
             f"inputs must have leaves with one common leading axis of at least {BATCHES}, got "
             f"shapes {[leaf.shape for leaf in jax.tree.leaves(inputs)]}"
         )
-    if not any(is_real(leaf) for leaf in jax.tree.leaves(initial_state)):
-        raise ValueError("initial_state must have a floating-point leaf, got none")
+    initial_state = checked_state(step, initial_state, inputs)
     if states is not None:
         total = lengths.pop()
         chain = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((total, *leaf.shape), leaf.dtype), initial_state
         )
-        states = jax.tree.map(jnp.asarray, states)
+        states = require_arrays("states", states)
         require_like("states", states, chain, f"{total} states")
         if not any_traced(states):
             require_finite("states", states)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import cast
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
-from parallel_mcmc._tree import pytree
+from parallel_mcmc._errors import is_number, require_object, require_positive
+from parallel_mcmc._tree import any_traced, pytree
 from parallel_mcmc.solver.jacobian import Dense, Diagonal, Identity, JacobianModel, Zero
 from parallel_mcmc.solver.safeguards import FixedCap, LearnedCap, Memory, NormCap
 from parallel_mcmc.solver.trust_region import LevenbergMarquardt, TrustRegion
@@ -38,6 +41,8 @@ class Newton:
 
     Raises
     ------
+    TypeError
+        If ``jacobian``, ``max_norm`` or ``trust_region`` is of another kind.
     ValueError
         If ``max_norm`` or ``radius`` is not positive, or ``damping`` is outside (0, 1].
 
@@ -55,14 +60,21 @@ class Newton:
     trust_region: TrustRegion | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_norm, int | float):
-            if not self.max_norm > 0:
-                raise ValueError(f"max_norm must be positive, got {self.max_norm}")
-            object.__setattr__(self, "max_norm", FixedCap(float(self.max_norm)))
-        if isinstance(self.damping, int | float) and not 0 < self.damping <= 1:
-            raise ValueError(f"damping must be in (0, 1], got {self.damping}")
-        if isinstance(self.radius, int | float) and not self.radius > 0:
-            raise ValueError(f"radius must be positive, got {self.radius}")
+        require_object(
+            "jacobian", self.jacobian, ("linearise",), "a Jacobian model such as pmc.Dense()"
+        )
+        if isinstance(self.max_norm, int | float | np.number | jax.Array):
+            object.__setattr__(self, "max_norm", FixedCap(self.max_norm))
+        elif self.max_norm is not None:
+            accepted = "a number, None or a cap such as pmc.LearnedCap()"
+            require_object("max_norm", self.max_norm, ("initial", "update"), accepted)
+        if not any_traced(self.damping) and not (is_number(self.damping) and 0 < self.damping <= 1):
+            raise ValueError(f"damping must be in (0, 1], got {self.damping!r}")
+        if self.radius is not None:
+            require_positive("radius", self.radius)
+        if self.trust_region is not None:
+            accepted = "None or a trust region such as pmc.LevenbergMarquardt()"
+            require_object("trust_region", self.trust_region, ("solve",), accepted)
 
     @property
     def cap(self) -> NormCap | None:
@@ -74,6 +86,16 @@ class Newton:
         cap = FixedCap(jnp.inf) if self.cap is None else self.cap
         zeros = jnp.zeros((length, dim), dtype)
         return Memory(cap.initial(length, dtype), zeros, zeros, jnp.zeros(length, bool))
+
+
+def require_newton(name: str, value: object) -> Newton:
+    """Return ``value``; raises TypeError if it is no :class:`Newton`."""
+    if not isinstance(value, Newton):
+        raise TypeError(
+            f"{name} must be a Newton method such as pmc.Newton() or pmc.quasi_deer(), got "
+            f"{type(value).__name__}: {value!r}"
+        )
+    return value
 
 
 def jacobi() -> Newton:

@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 
+from parallel_mcmc._errors import require_arrays, require_finite, require_like
 from parallel_mcmc._tree import PyTree, as_partial, num_steps, pytree, repeated
-from parallel_mcmc.solver.chart import Chart, Euclidean
+from parallel_mcmc.solver.chart import Chart, Euclidean, is_real
 
 
 @pytree
@@ -78,3 +79,31 @@ class _WithoutRecord:
 def plain_recurrence(step: Callable[[PyTree, PyTree], Any]) -> Recurrence:
     """Return the recurrence of a user's ``step(state, input) -> state``."""
     return Recurrence(_WithoutRecord(as_partial(step)), Euclidean())
+
+
+def checked_state(step: Callable, initial_state: PyTree, inputs: PyTree) -> PyTree:
+    """Return ``initial_state`` as arrays, if ``step`` maps such states to their like.
+
+    Raises
+    ------
+    TypeError
+        If a leaf is no array.
+    ValueError
+        If no leaf is floating point, a number is not finite, or ``step`` does not accept the state
+        or returns another kind.
+    """
+    initial_state = require_arrays("initial_state", initial_state)
+    if not any(is_real(leaf) for leaf in jax.tree.leaves(initial_state)):
+        raise ValueError("initial_state must have a floating-point leaf, got none")
+    require_finite("initial_state", initial_state)
+    first = jax.tree.map(lambda leaf: leaf[0], inputs)
+    try:
+        value = jax.eval_shape(step, initial_state, first)
+    except (TypeError, ValueError) as error:
+        shapes = [[leaf.shape for leaf in jax.tree.leaves(t)] for t in (initial_state, first)]
+        raise ValueError(
+            f"step does not accept initial_state, shapes {shapes[0]}, with one of inputs, shapes "
+            f"{shapes[1]}: {error}"
+        ) from error
+    require_like("the value of step", value, initial_state, "initial_state")
+    return initial_state

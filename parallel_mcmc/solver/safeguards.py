@@ -8,11 +8,13 @@ the correction that enters the linear model.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
+from parallel_mcmc._errors import require_at_most, require_positive
 from parallel_mcmc._tree import pytree
 
 
@@ -44,9 +46,30 @@ class NormCap(Protocol):
 @pytree
 @dataclasses.dataclass(frozen=True)
 class FixedCap:
-    """The same bound for every step and iteration."""
+    """The same bound for every step and iteration.
+
+    Parameters
+    ----------
+    max_norm
+        The bound, positive; infinity for none.
+
+    Raises
+    ------
+    ValueError
+        If ``max_norm`` is not positive.
+
+    Examples
+    --------
+    >>> import parallel_mcmc as pmc
+    >>> method = pmc.Newton(pmc.Diagonal(), max_norm=pmc.FixedCap(0.9))
+    """
 
     max_norm: float
+
+    def __post_init__(self) -> None:
+        unbounded = isinstance(self.max_norm, float) and self.max_norm == math.inf
+        if not unbounded:
+            require_positive("max_norm", self.max_norm)
 
     def initial(self, length: int, dtype: jnp.dtype) -> jax.Array:
         """Return the bound for every step."""
@@ -73,6 +96,17 @@ class LearnedCap:
         It becomes ``shrink * min(bound, norm)`` where it missed by more than ``bad`` times.
     smallest, largest
         Limits of the bound; it is ``largest`` where the argument no longer moves.
+
+    Raises
+    ------
+    ValueError
+        If a number is not positive, ``grow`` is below 1 or ``shrink`` above it, or the bounds are
+        not ``good <= bad`` and ``smallest <= start <= largest``.
+
+    Examples
+    --------
+    >>> import parallel_mcmc as pmc
+    >>> method = pmc.Newton(pmc.Dense(), max_norm=pmc.LearnedCap(start=0.5))
     """
 
     start: float = 1.0
@@ -82,6 +116,16 @@ class LearnedCap:
     bad: float = 0.3
     smallest: float = 0.03
     largest: float = 1000.0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            require_positive(field.name, getattr(self, field.name))
+        require_at_most("shrink", self.shrink, 1)
+        require_at_most("good", self.good, self.bad)
+        require_at_most("start", self.start, self.largest)
+        require_at_most("smallest", self.smallest, self.start)
+        if self.grow < 1:
+            raise ValueError(f"grow must be at least 1, got {self.grow}")
 
     def initial(self, length: int, dtype: jnp.dtype) -> jax.Array:
         """Return ``start`` for every step."""

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from tqdm.auto import tqdm
 
-from parallel_mcmc._errors import require_key, require_positive_int
+from parallel_mcmc._errors import is_number, require_flag, require_key, require_positive_int
 from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.warmup.loop import WarmupDraws, advance, finish, start
@@ -114,7 +114,8 @@ def window_adaptation(
     Raises
     ------
     TypeError
-        If ``key`` is no key, or ``kernel`` has no step size or no metric.
+        If ``key`` is no key, ``kernel`` has no step size, metric or acceptance rate, or a flag is
+        neither True nor False.
     ValueError
         If an argument has a wrong shape or value, or the log density is not finite at
         ``initial_position``; the message names the argument.
@@ -144,6 +145,16 @@ def window_adaptation(
     num_steps = require_positive_int("num_steps", num_steps)
     num_chains = require_positive_int("num_chains", num_chains)
     _require_probability("target_acceptance_rate", target_acceptance_rate)
+    for name, flag in {
+        "dense": dense,
+        "adapt_step_size": adapt_step_size,
+        "adapt_mass_matrix": adapt_mass_matrix,
+        "find_step_size": find_step_size,
+        "regularise": regularise,
+        "keep_draws": keep_draws,
+        "progress_bar": progress_bar,
+    }.items():
+        require_flag(name, flag)
     states = initial_states(kernel, initial_position, num_chains)
     example = jax.tree.map(lambda leaf: leaf[0], states.position)
 
@@ -216,10 +227,15 @@ def _require_tunable(kernel: Any) -> None:
             "kernel must be a dataclass with the fields step_size and metric, such as those of "
             f"pmc.mala and pmc.hmc, got {cls.__name__}"
         )
+    if not getattr(kernel, "is_adjusted", True):
+        raise TypeError(
+            "kernel must accept or reject, since the warmup steers by the acceptance rate, got "
+            f"{cls.__name__}"
+        )
 
 
 def _require_probability(name: str, value: Any) -> None:
     if any_traced(value):
         return
-    if isinstance(value, bool | str) or np.shape(value) != () or not 0 < value < 1:
+    if not is_number(value) or not 0 < value < 1:
         raise ValueError(f"{name} must be a number between 0 and 1, got {value!r}")
