@@ -86,7 +86,7 @@ SCHOOLS = tuple(np.asarray(column, float) for column in reversed(load_eight_scho
 # The model, its data, and options of HMC; and the sites to compare on the log scale, on which they
 # have a variance.
 EXAMPLES = {
-    "eight schools": (eight_schools, SCHOOLS, {"num_steps": 8}, ()),
+    "eight schools": (eight_schools, SCHOOLS, {}, ()),
     "eight schools, centred": (
         eight_schools_centred,
         SCHOOLS,
