@@ -158,7 +158,7 @@ def test_runs_continue_each_other(x64, kernel):
 @pytest.mark.slow
 def test_chains_with_kernels_of_their_own(x64):
     """NumPyro's sequential chains have each their own warmup."""
-    kernel = HMC(model)
+    kernel = HMC(model, num_steps=5)
     plain = numpyro.infer.MCMC(**options(kernel, num_warmup=50), chain_method="sequential")
     plain.warmup(jax.random.key(0), data())
     step_sizes = plain.post_warmup_state.adapt_state.step_size
