@@ -21,7 +21,7 @@ from parallel_mcmc.arviz import to_arviz
 from parallel_mcmc.warmup import window_adaptation
 
 # What the package makes and users read: nothing to check.
-RESULTS = {"LyapunovEstimate", "Samples", "Solution"}
+RESULTS = {"Choice", "LyapunovEstimate", "Report", "Samples", "Solution"}
 CALLED = {
     name: getattr(module, name)
     for module in (pmc, parallel_mcmc.blackjax, parallel_mcmc.numpyro)
@@ -35,7 +35,7 @@ CALLED = {
 CALLED = {
     name: value
     for name, value in CALLED.items()
-    if name not in RESULTS and not (isinstance(value, type) and issubclass(value, Warning))
+    if name not in RESULTS and not (isinstance(value, type) and issubclass(value, Exception))
 }
 
 
@@ -94,6 +94,12 @@ RIGHT = {
         "num_samples": 5,
         "progress_bar": False,
     },
+    "diagnose": {
+        "kernel": pmc.rmh(logdensity, 0.3),
+        "initial_position": X,
+        "key": KEY,
+        "num_samples": 20,
+    },
     "solve": {"step": step, "initial_state": X, "inputs": INPUTS},
     "lyapunov_exponent": {"step": step, "initial_state": X, "inputs": INPUTS},
     "run_inference_algorithm": {
@@ -147,6 +153,7 @@ POSITION = [
     (np.array([1, 2]), ValueError, "initial_position must be a pytree of floating-point arrays"),
     (np.array([1.0, np.nan]), ValueError, "initial_position must be finite"),
 ]
+NOT_KERNEL = [(v, TypeError, "kernel must be a kernel such as") for v in ("hmc", pmc.hmc, HMC)]
 SOLVER = [(value, ValueError, "solver must be") for value in ("fast", 3, pmc.Newton)]
 STATE = [
     ("a", TypeError, "initial_state must be an array or a number"),
@@ -257,15 +264,35 @@ CASES = {
     # Entry functions.
     "sample": {
         "key": NOT_KEY,
-        "kernel": [
-            (v, TypeError, "kernel must be a kernel such as") for v in ("hmc", pmc.hmc, HMC)
-        ],
+        "kernel": NOT_KERNEL,
         "initial_position": POSITION,
         "num_samples": NOT_COUNT,
         "num_chains": [*NOT_COUNT, (3, ValueError, "initial_position must have a leading axis of")],
         "solver": SOLVER,
         "window": [case for case in NOT_COUNT if case[0] is not None],
         "progress_bar": NOT_FLAG,
+        "checkpoint": [(3, TypeError, "checkpoint must be a path")],
+        "checkpoint_every": [(5, ValueError, "checkpoint_every must be left out without")],
+    },
+    "diagnose": {
+        "kernel": NOT_KERNEL,
+        "initial_position": POSITION,
+        "key": NOT_KEY,
+        "num_samples": [*NOT_COUNT, (19, ValueError, "num_samples must be at least 20, got 19")],
+        "window": NOT_COUNT,
+    },
+    "resume": {
+        "path": [
+            (3, TypeError, "path must be a path"),
+            ("nowhere", ValueError, "checkpoint"),
+        ],
+        "kernel": NOT_KERNEL,
+        "initial_position": [
+            (np.zeros(3, np.float32), pmc.CheckpointMismatchError, "initial_position"),
+        ],
+        "solver": SOLVER,
+        "progress_bar": NOT_FLAG,
+        "accept_environment": NOT_FLAG,
     },
     "solve": {
         "step": STEP,
@@ -429,6 +456,15 @@ def samples():
     return pmc.sample(**arguments)
 
 
+@pytest.fixture(scope="module")
+def right(samples, tmp_path_factory):
+    """Return right arguments, those that have to be made first as well."""
+    path = tmp_path_factory.mktemp("checkpoint") / "run"
+    pmc.sample(**RIGHT["sample"], checkpoint=path)
+    resume = {"path": path, "kernel": RIGHT["sample"]["kernel"], "progress_bar": False}
+    return RIGHT | {"to_arviz": {"samples": samples}, "resume": resume}
+
+
 def parameters(function):
     return [name for name in inspect.signature(function).parameters if name != "self"]
 
@@ -454,19 +490,18 @@ def test_what_tables_leave_to_a_test_of_its_own():
     ("name", "argument"),
     [(name, argument) for name, table in CASES.items() for argument in table],
 )
-def test_bad_values(name, argument, samples):
-    right = {"samples": samples} if name == "to_arviz" else RIGHT.get(name, {})
+def test_bad_values(name, argument, right):
     for value, error, message in CASES[name][argument]:
         with pytest.raises(error, match=message.format(argument)) as caught:
-            CALLED[name](**right | {argument: value})
+            CALLED[name](**right.get(name, {}) | {argument: value})
         # Not a subclass, such as JAX's errors of tracing.
         assert caught.type is error, value
 
 
-@pytest.mark.parametrize("name", RIGHT)
-def test_right_arguments_are_accepted(name):
+@pytest.mark.parametrize("name", [*RIGHT, "resume", "to_arviz"])
+def test_right_arguments_are_accepted(name, right):
     """Else a bad case might fail for another reason."""
-    CALLED[name](**RIGHT[name])
+    CALLED[name](**right[name])
 
 
 # Arguments that are not of the signature.

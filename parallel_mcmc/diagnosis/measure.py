@@ -14,7 +14,7 @@ from parallel_mcmc._tree import PyTree
 from parallel_mcmc.choice import CPU_WINDOW, choose, run_chain, seconds
 from parallel_mcmc.diagnosis.advice import advice
 from parallel_mcmc.diagnosis.report import Report
-from parallel_mcmc.kernels.base import Kernel
+from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.sampling import chain_keys
@@ -60,7 +60,7 @@ def diagnose(
     Raises
     ------
     TypeError
-        If ``key`` is no key.
+        If ``kernel`` is no kernel, or ``key`` is no key.
     ValueError
         If an argument has a wrong shape or value, or the log density is not finite at
         ``initial_position``; the message names the argument.
@@ -78,11 +78,13 @@ def diagnose(
     >>> report.lyapunov_exponent < 0 and report.fallback_steps == 0
     True
     """
+    require_kernel("kernel", kernel)
     key = require_key("key", key)
     num_samples = require_positive_int("num_samples", num_samples)
     if num_samples < BATCHES:
         raise ValueError(f"num_samples must be at least {BATCHES}, got {num_samples}")
-    window = min(require_positive_int("window", window or CPU_WINDOW), num_samples)
+    window = CPU_WINDOW if window is None else require_positive_int("window", window)
+    window = min(window, num_samples)
     init_keys, keys = chain_keys(key, 1, num_samples)
     states = initial_states(kernel, initial_position, 1, init_keys)
     state = jax.tree.map(lambda leaf: leaf[0], states)

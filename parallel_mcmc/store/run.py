@@ -10,10 +10,10 @@ from pathlib import Path
 
 import jax
 
-from parallel_mcmc._errors import require_path, require_positive_int
+from parallel_mcmc._errors import require_flag, require_path, require_positive_int
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.choice import Choice
-from parallel_mcmc.kernels.base import Kernel
+from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 from parallel_mcmc.sampling import (
     Samples,
@@ -181,7 +181,7 @@ def resume(
     ValueError
         If there is no checkpoint at ``path``, or an argument that is needed is missing.
     TypeError
-        If ``path`` is no path.
+        If ``path`` is no path, or ``kernel`` no kernel.
     OSError
         If the checkpoint cannot be written.
 
@@ -206,6 +206,9 @@ def resume(
     True
     """
     folder = require_path("path", path)
+    require_kernel("kernel", kernel)
+    require_flag("progress_bar", progress_bar)
+    require_flag("accept_environment", accept_environment)
     manifest = Manifest.read(folder)
     runner = runner_of(manifest, solver)
     position, accepted = match(
