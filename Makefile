@@ -19,7 +19,7 @@ ALL := -m "slow or not slow"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-oldest test-newest lint format types docs bench clean
+.PHONY: help demo test test-all test-oldest test-newest coverage lint format types docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ test-oldest: .venv-oldest/.test ## run the fast tests on the oldest supported ve
 
 test-newest: .venv-newest/.test ## run the fast tests on the newest versions (NEWEST_PYTHON)
 	.venv-newest/bin/python $(PYTEST) $(ARGS)
+
+coverage: $(VENV)/.test $(VENV)/.dev ## report the lines of the solver and the kernels that tests run
+	$(BIN)/python $(PYTEST) tests/solver tests/kernels --cov=parallel_mcmc.solver \
+		--cov=parallel_mcmc.kernels --cov-report=term-missing --cov-fail-under=95 $(ARGS)
 
 lint: $(VENV)/.dev ## check style and formatting
 	$(BIN)/ruff check

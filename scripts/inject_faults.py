@@ -3,13 +3,14 @@
     python scripts/inject_faults.py [--kills 50] [--seed 0]
 
 Every run, two chains of the eight schools posterior in 25 segments, is disturbed, resumed until it
-is finished, and compared with an undisturbed one, bit for bit. The table of docs/long_runs.md is
-made by this. The disk that is full is a small tmpfs, which needs the right to mount one; without
+is finished, and compared with an undisturbed one, bit for bit. The table of docs/reliability.md
+is made by this. The disk that is full is a small tmpfs, which needs the right to mount one; without
 it, and besides it, files are limited in size by the system (RLIMIT_FSIZE).
 """
 
 import argparse
 import contextlib
+import dataclasses
 import errno
 import os
 import pathlib
@@ -30,7 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import parallel_mcmc as pmc
+from parallel_mcmc._tree import pytree
 from parallel_mcmc.data import load_eight_schools
+from parallel_mcmc.kernels.hmc import HMC
 from parallel_mcmc.store.manifest import Manifest
 from parallel_mcmc.store.recorder import OnDisk
 
@@ -38,6 +41,8 @@ DRAWS, EVERY = 2_490, 100
 SEGMENTS = -(-DRAWS // EVERY)
 READY = "ready"
 NO_SPACE = (errno.ENOSPC, errno.EFBIG)
+SOUND = 0.99
+"""Above it, the uniform number of a transition makes its momentum NaN."""
 
 
 class Outcome(NamedTuple):
@@ -285,7 +290,52 @@ def stopped_after(path, segments):
         OnDisk.record = record
 
 
+@pytree
+@dataclasses.dataclass(frozen=True)
+class NanMomentum(HMC):
+    """HMC that starts about one trajectory in a hundred, at random, with a NaN for momentum."""
+
+    def draw_like(self, key, position):
+        draw = super().draw_like(key, position)
+        return draw._replace(normal=jnp.where(draw.uniform > SOUND, jnp.nan, draw.normal))
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Refusing(HMC):
+    """HMC that refuses the same transitions instead."""
+
+    def draw_like(self, key, position):
+        draw = super().draw_like(key, position)
+        return draw._replace(uniform=jnp.where(draw.uniform > SOUND, jnp.inf, draw.uniform))
+
+
+def nan_at_random(folder, reference, generator, count=5):
+    """Compare runs that meet NaN with runs that refuse these transitions."""
+    fields = {field.name: getattr(kernel(), field.name) for field in dataclasses.fields(kernel())}
+    start = {"mu": jnp.full(2, 4.4), "log_tau": jnp.ones(2), "theta": jnp.zeros((2, 8))}
+    injected = lost = 0
+    for _ in range(count):
+        key = jax.random.key(generator.randrange(2**32))
+
+        def draw(kind, key=key):
+            arguments = key, kind(**fields), start, DRAWS
+            return pmc.sample(*arguments, num_chains=2, solver="sequential", progress_bar=False)
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            spoilt = draw(NanMomentum)
+        sound = draw(Refusing)
+        met = int(spoilt.info.is_divergent.sum() - sound.info.is_divergent.sum())
+        told = any(w.category is pmc.DivergenceWarning for w in caught)
+        equal = jax.tree.map(np.array_equal, spoilt.position, sound.position)
+        injected += met
+        lost += not (told and met > 0 and all(jax.tree.leaves(equal)))
+    return Outcome("NaN at a random step", injected, count, lost, "nothing: that step is rejected")
+
+
 FAULTS = {
+    "nan": nan_at_random,
     "kill": kill_at_random,
     "interrupt": interrupt_at_random,
     "limit": limit_files,

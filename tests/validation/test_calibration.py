@@ -1,4 +1,4 @@
-"""Simulation-based calibration of MALA and HMC, and of kernels with an error in them."""
+"""Simulation-based calibration of every adjusted kernel, and of kernels with an error in them."""
 
 from functools import partial
 
@@ -17,6 +17,17 @@ LEVEL = 1e-3
 BINS = 20
 # Transitions to a draw, for draws that are nearly independent.
 KERNELS = {"mala": (kernels.mala, 30), "hmc": (kernels.hmc, 5)}
+# The same for the kernels of the normal model, whose metric does not fit.
+NORMAL_THINNING = {
+    "rmh": 80,
+    "mala": 60,
+    "barker": 60,
+    "hmc": 15,
+    "jittered hmc": 20,
+    "adjusted mclmc": 20,
+    "gibbs": 20,
+    "cycle": 10,
+}
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +44,13 @@ def test_ranks_are_uniform(x64, model, name):
     build, thinning = KERNELS[name]
     model = MODELS[model]
     found = ranks(jax.random.key(0), model, partial(build, model), thinning=thinning)
+    assert smallest(found) > LEVEL
+
+
+@pytest.mark.parametrize("name", kernels.NORMAL_KERNELS)
+def test_ranks_of_every_adjusted_kernel_are_uniform(x64, name):
+    build = partial(kernels.NORMAL_KERNELS[name], NORMAL)
+    found = ranks(jax.random.key(3), NORMAL, build, thinning=NORMAL_THINNING[name])
     assert smallest(found) > LEVEL
 
 
