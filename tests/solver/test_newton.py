@@ -1,0 +1,207 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import parallel_mcmc as pmc
+from parallel_mcmc.solver import newton
+from parallel_mcmc.solver.recurrence import plain_recurrence
+
+EPS = float(np.finfo(np.float32).eps)
+
+
+def test_contraction_is_the_larger_of_what_was_seen_and_the_model():
+    change = jnp.array([[3.0, 4.0], [0.3, 0.4], [0.3, 0.4], [30.0, 40.0], [0.3, 0.4], [0.3, 0.4]])
+    move = jnp.array([[6.0, 8.0], [6.0, 8.0], [0.6, 0.8], [6.0, 8.0], [0.0, 0.0], [6.0, 8.0]])
+    norm = jnp.array([0.25, 0.75, 0.25, 0.25, 0.25, 0.25])
+    known = jnp.array([True, True, True, True, True, False])
+    # Seen; the model; seen of a short move; at most 1; no move; no iteration before.
+    expected = [0.5, 0.75, 0.5, 1, 1, 1]
+    actual = newton._contraction(change, move, norm, known)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+def test_residual_of_the_values_is_the_gap_times_the_next_contraction():
+    gap = jnp.array([0.5, 0.25, 2.0])
+    contraction = jnp.array([0.1, 0.5, 0.25])
+    np.testing.assert_array_equal(
+        newton._next_residual(gap, contraction, None), [0.25, 0.0625, 2.0]
+    )
+    # The state is exact, whatever the next step does with it.
+    contraction = jnp.array([0.5, jnp.nan, 0.5])
+    np.testing.assert_array_equal(
+        newton._next_residual(gap.at[0].set(0), contraction, None), [0, 0.125, 2]
+    )
+
+
+def test_residual_is_unknown_where_the_next_decision_may_change():
+    slope = newton.MARGIN_SLOPE
+    gap = jnp.array([0.5, 0.5, 0.0, 0.5])
+    margin = jnp.array([0.0, 0.5 * slope, 0.5 * slope - 1, 0.0])
+    # The margin counts that follows: just enough, too small, nothing to change, none follows.
+    residual = newton._next_residual(gap, jnp.ones(4), margin)
+    np.testing.assert_array_equal(residual, [0.5, np.inf, 0, 0.5])
+
+
+def test_rounding_is_no_gap():
+    ulps = newton.ROUNDING_ULPS
+    a = jnp.array([1.0, 1.0, -1.0, 0.0])
+    b = jnp.array([1 + ulps * EPS, 1 + (ulps + 4) * EPS, -1 - (ulps + 4) * EPS, 0.5])
+    expected = [0, 4 * EPS, 4 * EPS, 0.5]
+    np.testing.assert_array_equal(newton._beyond_rounding(a, b), np.float32(expected))
+
+
+def test_gap_is_in_units_of_the_scale_and_infinite_where_the_rest_differs():
+    recurrence = plain_recurrence(lambda state, value: state)
+    values = {"x": jnp.full((5, 2), 3.0), "n": jnp.arange(10).reshape(5, 2)}
+    guess = {"x": values["x"].at[0].set(jnp.array([2.0, 1.0])), "n": values["n"].at[1, 1].add(1)}
+    y, x = values["x"], guess["x"]
+    finite = jnp.array([True, True, False, True, True])
+    gap = newton._residual(recurrence, values, guess, y, x, jnp.array([2.0, 8.0]), finite)
+    np.testing.assert_array_equal(gap > 0, [True, True, True, False, False])
+    np.testing.assert_allclose(gap[0], 0.5, rtol=1e-4)
+    np.testing.assert_array_equal(gap[1:], [np.inf, np.inf, 0, 0])
+
+
+def test_finite_means_every_number_of_the_state():
+    x = jnp.ones((4, 2, 2)).at[1, 0, 1].set(jnp.nan)
+    y = jnp.ones(4).at[2].set(-jnp.inf)
+    states = {"n": jnp.arange(4), "x": x, "y": y}
+    np.testing.assert_array_equal(newton._all_finite(states), [True, False, False, True])
+
+
+def test_observed_scale_is_that_of_the_steps_before():
+    y = jnp.array([[3.0, 1.0], [jnp.nan, 1.0], [5.0, 1.0], [1e9, 1.0]])
+    finite = jnp.array([True, False, True, True])
+    scale = newton._observed_scale(y, jnp.array([1.0, 1.0]), finite)
+    square = np.cumsum([4, 0, 16, 1e18])
+    np.testing.assert_allclose(scale[:, 0], np.sqrt(square / [1, 2, 3, 4]), rtol=1e-5)
+    np.testing.assert_array_equal(scale[:, 1], 1)
+
+
+@pytest.mark.parametrize("length", [256, 257, 600])
+def test_spread_is_the_standard_deviation_but_for_a_few_wild_states(length):
+    x = 2.0 * jax.random.normal(jax.random.key(0), (length, 3)) + 7
+    x = x.at[4].set(1e20)
+    stride = -(-length // newton.SPREAD_STATES)
+    some = np.asarray(x)[::stride]
+    expected = np.median(np.abs(some - np.median(some, axis=0)), axis=0) / 0.6745
+    np.testing.assert_allclose(newton._spread(x), expected, rtol=1e-5)
+    np.testing.assert_allclose(newton._spread(x), 2, rtol=0.3)
+
+
+SLOPE = 0.5
+
+
+def affine(x, u):
+    return SLOPE * x + u
+
+
+def iteration(method, guess, inputs, *, step=affine, memory=None, scale=1.0, anchor=None):
+    memory = method.initial_memory(*guess.shape, guess.dtype) if memory is None else memory
+    anchor = jnp.zeros(guess.shape[1]) if anchor is None else anchor
+    scale = None if scale is None else jnp.asarray(scale)
+    recurrence = plain_recurrence(step)
+    return newton.newton_iteration(
+        method, recurrence, anchor, guess, inputs, memory, scale, jnp.array(0)
+    )
+
+
+GUESS = jnp.array([[8.0], [4.0], [2.0]])
+INPUTS = jnp.ones((3, 1))
+# One step from the guess, and the three steps of the recurrence.
+VALUES = np.array([[1.0], [5.0], [3.0]])
+EXACT = np.array([[1.0], [1.5], [1.75]])
+
+
+def test_one_iteration_solves_an_affine_recurrence(x64):
+    method = pmc.Newton(pmc.Dense(), max_norm=None, radius=None)
+    found = iteration(method, GUESS, INPUTS)
+    np.testing.assert_allclose(found.values, VALUES)
+    np.testing.assert_allclose(found.guess, EXACT)
+    np.testing.assert_allclose(found.gap, [7, 1, 1])
+    np.testing.assert_allclose(found.residual, [7, 1, 1])
+    np.testing.assert_allclose(found.memory.value, VALUES)
+    # The argument of the first step is the anchor, which does not move.
+    np.testing.assert_allclose(found.memory.step, [[0], [-7], [-2.5]])
+    assert found.finite.all() and found.memory.known.all()
+    # The values are judged by what the last move showed of the slope.
+    again = iteration(method, found.guess, INPUTS, memory=found.memory, scale=2.0)
+    np.testing.assert_allclose(again.gap, 0, atol=1e-12)
+    moved = found.guess + jnp.array([[1.0], [2.0], [4.0]])
+    memory = found.memory._replace(step=found.memory.step + moved - found.guess)
+    later = iteration(method, moved, INPUTS, memory=memory, scale=2.0)
+    np.testing.assert_allclose(later.gap, [0.5, 0.75, 1.5])
+
+
+@pytest.mark.parametrize("damping", [1.0, 0.5])
+def test_a_cap_and_damping_scale_the_model(x64, damping):
+    method = pmc.Newton(pmc.Dense(), max_norm=0.25, radius=None, damping=damping)
+    a, y, x = 0.25 * damping, VALUES[:, 0], np.asarray(GUESS)[:, 0]
+    first = y[0]
+    second = y[1] + a * (first - x[0])
+    third = y[2] + a * (second - x[1])
+    found = iteration(method, GUESS, INPUTS)
+    np.testing.assert_allclose(found.guess[:, 0], [first, second, third])
+    # What is reported is the model before it is capped.
+    np.testing.assert_allclose(found.model.norm(), SLOPE)
+
+
+def test_a_radius_shortens_the_corrections(x64):
+    method = pmc.Newton(pmc.Dense(), max_norm=None, radius=0.75)
+    # The corrections -7 and -2.5 are cut to 0.75 of the spread, or of the scale where that is more.
+    spread = float(newton._spread(jnp.asarray(VALUES))[0])
+    for scale in (0.1, 4.0):
+        reach = 0.75 * max(spread, scale)
+        expected = VALUES[:, 0] + SLOPE * np.maximum([0, -7, -2.5], -reach)
+        found = iteration(method, GUESS, INPUTS, scale=scale)
+        np.testing.assert_allclose(found.guess[:, 0], expected)
+
+
+def test_a_cap_learns_only_from_known_steps_that_change_their_argument(x64):
+    def step(x, u):
+        """Halves its argument, or returns it, as a rejected proposal does."""
+        return jnp.where(u > 0, 0.5 * x, x)
+
+    method = pmc.Newton(pmc.Dense(), max_norm=pmc.LearnedCap(), radius=None)
+    guess = jnp.array([[4.0], [4.0], [4.0], [4.0]])
+    memory = method.initial_memory(4, 1, guess.dtype)._replace(
+        step=jnp.full((4, 1), 1.0),
+        value=jnp.array([[1.5], [1.5], [3.0], [1.5]]),
+        known=jnp.array([True, True, True, False]),
+    )
+    inputs = jnp.array([[1.0], [1.0], [0.0], [1.0]])
+    found = iteration(method, guess, inputs, step=step, memory=memory, anchor=jnp.array([4.0]))
+    np.testing.assert_allclose(found.memory.cap, [2, 2, 1, 1])
+
+
+def test_a_value_that_is_not_finite_leaves_the_guess_and_stops_the_correction(x64):
+    def step(x, u):
+        return 0.5 * jnp.log(x) + u
+
+    method = pmc.Newton(pmc.Dense(), max_norm=None, radius=None)
+    guess = jnp.array([[-1.0], [1.0], [2.0]])
+    found = iteration(method, guess, INPUTS, step=step, anchor=jnp.array([1.0]))
+    np.testing.assert_array_equal(found.finite, [True, False, True])
+    np.testing.assert_array_equal(np.isinf(found.gap), [False, True, False])
+    np.testing.assert_array_equal(found.memory.known, found.finite)
+    # Row 2 keeps its guess; its successor sees no correction.
+    np.testing.assert_allclose(found.guess, [[1], [1], [1]])
+    np.testing.assert_allclose(found.memory.value, [[1], [0], [1]])
+    np.testing.assert_allclose(found.memory.step, [[0], [2], [0]])
+
+
+def test_a_secant_mends_a_model_that_misses(x64):
+    method = pmc.Newton(pmc.Identity(), max_norm=None, radius=None)
+    # The last move, by 1, changed the values by 1/2: the identity missed by -1/2.
+    memory = method.initial_memory(3, 1, GUESS.dtype)._replace(
+        step=jnp.ones((3, 1)), value=VALUES - SLOPE, known=jnp.array([True, True, True])
+    )
+    found = iteration(method, GUESS, INPUTS, memory=memory)
+    # Twice scanned with the identity, the second time with the miss of the first on the right.
+    defect = VALUES - np.asarray(GUESS)
+    first = np.concatenate([[[0.0]], np.cumsum(defect, axis=0)[:-1]])
+    second = np.concatenate([[[0.0]], np.cumsum(defect - 0.5 * first, axis=0)[:-1]])
+    np.testing.assert_allclose(found.guess, VALUES + 0.5 * second)
+    unknown = iteration(method, GUESS, INPUTS)
+    np.testing.assert_allclose(unknown.guess, VALUES + first)
