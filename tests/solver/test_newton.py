@@ -205,3 +205,59 @@ def test_a_secant_mends_a_model_that_misses(x64):
     np.testing.assert_allclose(found.guess, VALUES + 0.5 * second)
     unknown = iteration(method, GUESS, INPUTS)
     np.testing.assert_allclose(unknown.guess, VALUES + first)
+
+
+def curved(x, u):
+    return 0.9 * jnp.tanh(x[::-1] + 0.5 * x) + u
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pmc.Newton(pmc.Identity()),
+        pmc.Newton(pmc.Dense(), radius=0.1),
+        # Exact: the estimate by random signs does depend on the units.
+        pmc.Newton(pmc.Diagonal(None)),
+        pmc.elk(0.5),
+    ],
+    ids=["secant", "cap and radius", "sweep", "trust region"],
+)
+def test_units_do_not_matter(x64, method):
+    inputs = jax.random.normal(jax.random.key(0), (6, 2))
+    start = jax.random.normal(jax.random.key(1), (6, 2))
+
+    def two_iterations(scale):
+        def step(x, u):
+            return scale * curved(x / scale, u)
+
+        first = iteration(method, scale * start, inputs, step=step, scale=scale)
+        second = iteration(method, first.guess, inputs, step=step, scale=scale, memory=first.memory)
+        return second._replace(
+            guess=second.guess / scale,
+            values=second.values / scale,
+            memory=second.memory._replace(
+                value=second.memory.value / scale, step=second.memory.step / scale
+            ),
+            model=second.model.rescaled(scale),
+        )
+
+    expected, actual = two_iterations(jnp.ones(2)), two_iterations(jnp.array([0.125, 16.0]))
+    # The model as it is, capped, and what was learned of it.
+    for ours, theirs in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+    assert np.abs(expected.memory.step).max() > 0.01
+
+
+@pytest.mark.parametrize("method", [pmc.Newton(pmc.Identity()), pmc.elk(0.5)])
+def test_without_a_scale_the_iterate_gives_it(x64, method):
+    anchor = jnp.array([1.0])
+    first = iteration(method, GUESS, INPUTS, anchor=anchor, scale=None)
+    sizes = newton._observed_scale(first.values, anchor, first.finite)
+    np.testing.assert_allclose(first.gap, np.abs(first.values - GUESS)[:, 0] / sizes[:, 0])
+    second = iteration(method, first.guess, INPUTS, anchor=anchor, scale=None, memory=first.memory)
+    sizes = newton._observed_scale(second.values, anchor, second.finite)
+    known = iteration(
+        method, first.guess, INPUTS, anchor=anchor, scale=sizes[-1], memory=first.memory
+    )
+    np.testing.assert_allclose(second.guess, known.guess)
+    np.testing.assert_allclose(second.memory.cap, known.memory.cap)
