@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
+from parallel_mcmc.solver.safeguards import FixedCap, clip_length, secant
 
 METHODS = {
     "picard": pmc.picard(),
@@ -107,6 +108,46 @@ def test_learned_cap_grows_shrinks_and_opens():
         jnp.array([1.0, 1.0, 1.0, 0.0]),
     )
     np.testing.assert_allclose(new, [2.0, 1.0, 0.15, 1000.0], rtol=1e-6)
+
+
+def test_learned_cap_has_limits_and_takes_ties_for_good():
+    cap = pmc.LearnedCap(
+        start=2.0, grow=4.0, good=0.25, shrink=0.5, bad=0.5, smallest=0.25, largest=8.0
+    )
+    np.testing.assert_array_equal(cap.initial(3, jnp.float32), [2, 2, 2])
+    new = cap.update(
+        jnp.array([4.0, 0.25, 2.0, 2.0, 2.0, 2.0]),
+        jnp.array([9.0, 9.0, 1.5, 9.0, 9.0, 9.0]),
+        jnp.array([0.0, 2.0, 2.0, 0.5, 1.0, 0.0]),
+        jnp.array([2.0, 2.0, 2.0, 2.0, 2.0, 0.0]),
+    )
+    # Largest; smallest; half the norm; neither good nor bad at both ends; no move.
+    np.testing.assert_array_equal(new, [8, 0.25, 0.75, 2, 2, 8])
+
+
+def test_fixed_cap_stays():
+    cap = FixedCap(0.5)
+    initial = cap.initial(2, jnp.float32)
+    np.testing.assert_array_equal(initial, [0.5, 0.5])
+    assert cap.update(initial, initial, 10 * initial, initial) is initial
+
+
+def test_secant_explains_the_last_move_and_nothing_at_right_angles():
+    miss = jnp.array([[1.0, 1.0], [1.0, 0.0], [1.0, 1.01], [1.0, 1.0], [0.0, 0.0], [1.0, 1.0]])
+    step = jnp.array([[2.0, 2.0], [0.0, 4.0], [2.0, 2.0], [0.0, 0.0], [0.0, 0.0], [2.0, 2.0]])
+    trusted = jnp.array([True, True, True, True, True, False])
+    rank_one = secant(miss, step, trusted)
+    # Half the move, the longest that is believed, and shorter; too long; no move; not trusted.
+    expected = jnp.where(jnp.arange(6)[:, None] < 2, miss, 0)
+    np.testing.assert_allclose(rank_one.apply(step), expected, rtol=1e-6)
+    across = step[:, ::-1] * jnp.array([1.0, -1.0])
+    np.testing.assert_array_equal(rank_one.apply(across), np.zeros((6, 2)))
+
+
+def test_clip_length_bounds_the_root_mean_square():
+    v = jnp.array([[6.0, 8.0, 0.0, 0.0], [0.3, 0.4, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    expected = [[0.6, 0.8, 0, 0], [0.3, 0.4, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(clip_length(v, 0.5), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
