@@ -410,6 +410,7 @@ def test_interrupted_run(monkeypatch):
         return run_segment(*args)
 
     monkeypatch.setattr(pmc.sampling, "_run_segment", interrupt)
+    monkeypatch.setattr(pmc.sampling, "SHORTEST_QUIET_SEGMENT", 50)
     with pytest.warns(pmc.InterruptedWarning, match="interrupted after 100 of 200"):
         mcmc.run(jax.random.key(1), Y, extra_fields=("energy",))
     assert mcmc.get_samples()["mu"].shape == (200,)

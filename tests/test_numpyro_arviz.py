@@ -176,7 +176,7 @@ def test_scoped_sites_and_plates():
 
 def test_potential_fn():
     kernel = MALA(potential_fn=lambda x: 0.5 * jnp.sum(x**2))
-    mcmc = MCMC(kernel, num_warmup=0, num_samples=5, progress_bar=False)
+    mcmc = MCMC(kernel, num_warmup=5, num_samples=5, progress_bar=False)
     with pytest.raises(ValueError, match="has run, this one has not"):
         to_arviz(mcmc)
     mcmc.run(jax.random.key(0), init_params=jnp.ones(3))
@@ -184,7 +184,7 @@ def test_potential_fn():
     with pytest.raises(ValueError, match="log_likelihood must be False"):
         to_arviz(mcmc, log_likelihood=True)
     with pytest.raises(ValueError, match="warmup must be left out"):
-        to_arviz(mcmc, warmup=mcmc.warmup_result or object())
+        to_arviz(mcmc, warmup=mcmc.warmup_result)
 
 
 @pytest.mark.filterwarnings("ignore:.*is not a kernel of parallel_mcmc:UserWarning")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
+from parallel_mcmc.diagnosis import measure
 
 
 def gaussian(x):
@@ -54,15 +55,16 @@ def test_a_diagonal_metric_that_does_not_fit_is_named(x64):
     covariance = jnp.array([[1.0, 0.99], [0.99, 1.0]])
     precision = jnp.linalg.inv(covariance)
     kernel = pmc.hmc(lambda x: -0.5 * x @ precision @ x, 0.15, jnp.ones(2), 8)
-    found = pmc.diagnose(kernel, jnp.zeros(2), jax.random.key(0), num_samples=2000)
+    found = pmc.diagnose(kernel, jnp.zeros(2), jax.random.key(0), num_samples=200)
     # The eigenvalues are 1.99 and 0.01.
-    assert 100 < found.condition_number < 400
+    assert 80 < found.condition_number < 500
     assert any("Use a dense metric: the diagonal one leaves" in text for text in found.advice)
 
 
-def test_many_coordinates_have_no_exponent():
+def test_many_coordinates_have_no_exponent(monkeypatch):
+    monkeypatch.setattr(measure, "LARGEST_DIM", 2)
     kernel = pmc.mala(gaussian, 0.1)
-    found = pmc.diagnose(kernel, jnp.zeros(300), jax.random.key(0), num_samples=20)
+    found = pmc.diagnose(kernel, jnp.zeros(3), jax.random.key(0), num_samples=20)
     assert found.lyapunov_exponent is None and found.predicted_iterations is None
     assert found.condition_number is None
     assert "not estimated" in str(found)

@@ -69,6 +69,7 @@ def test_surrogates_of_every_shape(value):
     np.testing.assert_allclose(operator.apply(STATES), 0.5 * STATES, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_sweeps_approach_newtons_method(x64):
     def linear(x, u):
         return jnp.asarray(MATRIX, x.dtype) @ x + u
