@@ -51,7 +51,8 @@ format: $(VENV)/.dev ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-types: $(VENV)/.dev ## check the types of the package
+# With the packages of the test extra, since the package imports some of them where they are used.
+types: $(VENV)/.test $(VENV)/.dev ## check the types of the package
 	$(BIN)/pyright
 
 docs: export NO_MKDOCS_2_WARNING := 1

@@ -51,6 +51,7 @@ def test_text_has_a_line_for_every_finding(report):
     assert f"{report.iterations} with all draws in one window" in text
 
 
+@pytest.mark.slow
 def test_a_diagonal_metric_that_does_not_fit_is_named(x64):
     covariance = jnp.array([[1.0, 0.99], [0.99, 1.0]])
     precision = jnp.linalg.inv(covariance)

@@ -21,7 +21,7 @@ SPEC.loader.exec_module(german)
     ("name", "model", "iterations"),
     [
         ("mala", pmc.Diagonal(), 13),
-        ("mala", pmc.Surrogate(), 16),
+        pytest.param("mala", pmc.Surrogate(), 16, marks=pytest.mark.slow),
         ("hmc", pmc.Diagonal(), 8),
     ],
 )
@@ -51,8 +51,15 @@ def logdensity(x):
     return -0.5 * v @ np.linalg.inv(COVARIANCE) @ v
 
 
-@pytest.mark.parametrize("metric", [COVARIANCE, np.diag(COVARIANCE)], ids=["dense", "diagonal"])
-@pytest.mark.parametrize("solver", ["sequential", "parallel"])
+@pytest.mark.parametrize(
+    ("metric", "solver"),
+    [
+        (COVARIANCE, "parallel"),
+        pytest.param(np.diag(COVARIANCE), "parallel", marks=pytest.mark.slow),
+        pytest.param(COVARIANCE, "sequential", marks=pytest.mark.slow),
+        (np.diag(COVARIANCE), "sequential"),
+    ],
+)
 def test_hmc_on_a_pytree(x64, metric, solver):
     start, key = {"a": jnp.array(1.0), "b": jnp.array([-1.0])}, jax.random.key(3)
     algorithm = blackjax.hmc(logdensity, 0.4, jnp.asarray(metric), 4)
@@ -91,7 +98,13 @@ def pairs():
     }
 
 
-@pytest.mark.parametrize("name", list(pairs()))
+FAST = ("rmh, dense", "barker")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in pairs()],
+)
 def test_gaussian(x64, name):
     kernel, algorithm = pairs()[name]
     start, key = nested(jnp.asarray(cases.MEAN)), jax.random.key(5)

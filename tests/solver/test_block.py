@@ -51,6 +51,7 @@ def pendulum(state, force):
     return x + 0.1 * p, p
 
 
+@pytest.mark.slow
 def test_hutchinson_is_exact_for_uncoupled_pairs(x64):
     force = jax.random.normal(jax.random.key(0), (100, D))
     start = (jnp.ones(D), jnp.zeros(D))

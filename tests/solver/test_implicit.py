@@ -41,8 +41,16 @@ def arguments():
     return weights, start["x"], inputs["u"]
 
 
-@pytest.mark.parametrize("window", [None, 8])
-@pytest.mark.parametrize("method", [pmc.deer(), pmc.quasi_deer(), pmc.jacobi()])
+@pytest.mark.parametrize(
+    ("method", "window"),
+    [
+        (pmc.deer(), None),
+        (pmc.quasi_deer(), 8),
+        pytest.param(pmc.quasi_deer(), None, marks=pytest.mark.slow),
+        pytest.param(pmc.deer(), 8, marks=pytest.mark.slow),
+        pytest.param(pmc.jacobi(), 8, marks=pytest.mark.slow),
+    ],
+)
 def test_gradient_is_that_of_the_loop(x64, method, window):
     def loss(states):
         return jnp.sum(jnp.sin(states) * jnp.arange(1.0, 41.0)[:, None])

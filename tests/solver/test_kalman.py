@@ -37,6 +37,7 @@ def test_a_small_weight_gives_newtons_step(x64):
     np.testing.assert_allclose(dense_smoother(a, b, 1e-10), dense_scan(a, b), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_expanding_recurrence_stays_bounded():
     z = diagonal_smoother(jnp.full((1000, 1), 3.0), jnp.ones((1000, 1)), 0.1)
     assert jnp.abs(z).max() < 1

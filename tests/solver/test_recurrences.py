@@ -18,7 +18,11 @@ def gru(weights, hidden, value):
 
 
 @pytest.mark.parametrize(
-    "method", [pmc.deer(), pmc.quasi_deer(), pytest.param(pmc.elk(0.1), marks=pytest.mark.slow)]
+    "method",
+    [
+        pmc.deer(),
+        *(pytest.param(m, marks=pytest.mark.slow) for m in (pmc.quasi_deer(), pmc.elk(0.1))),
+    ],
 )
 def test_gru_with_random_weights(x64, method):
     hidden, width = 6, 3
