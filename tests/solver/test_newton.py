@@ -11,8 +11,8 @@ EPS = float(np.finfo(np.float32).eps)
 
 
 def test_contraction_is_the_larger_of_what_was_seen_and_the_model():
-    change = jnp.array([[3.0, 4.0], [0.3, 0.4], [0.3, 0.4], [30.0, 40.0], [0.3, 0.4], [0.3, 0.4]])
-    move = jnp.array([[6.0, 8.0], [6.0, 8.0], [0.6, 0.8], [6.0, 8.0], [0.0, 0.0], [6.0, 8.0]])
+    change = jnp.array([[3.0, 4.0], [0.3, 0.4], [0.15, 0.2], [30.0, 40.0], [0.3, 0.4], [0.3, 0.4]])
+    move = jnp.array([[6.0, 8.0], [6.0, 8.0], [0.3, 0.4], [6.0, 8.0], [0.0, 0.0], [6.0, 8.0]])
     norm = jnp.array([0.25, 0.75, 0.25, 0.25, 0.25, 0.25])
     known = jnp.array([True, True, True, True, True, False])
     # Seen; the model; seen of a short move; at most 1; no move; no iteration before.
@@ -175,11 +175,12 @@ def test_a_cap_learns_only_from_known_steps_that_change_their_argument(x64):
     np.testing.assert_allclose(found.memory.cap, [2, 2, 1, 1])
 
 
-def test_a_value_that_is_not_finite_leaves_the_guess_and_stops_the_correction(x64):
+@pytest.mark.parametrize("jacobian", [pmc.Dense(), pmc.Diagonal(None)], ids=["dense", "sweep"])
+def test_a_value_that_is_not_finite_leaves_the_guess_and_stops_the_correction(x64, jacobian):
     def step(x, u):
         return 0.5 * jnp.log(x) + u
 
-    method = pmc.Newton(pmc.Dense(), max_norm=None, radius=None)
+    method = pmc.Newton(jacobian, max_norm=None, radius=None)
     guess = jnp.array([[-1.0], [1.0], [2.0]])
     found = iteration(method, guess, INPUTS, step=step, anchor=jnp.array([1.0]))
     np.testing.assert_array_equal(found.finite, [True, False, True])
