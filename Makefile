@@ -19,7 +19,7 @@ ALL := -m "slow or not slow"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-oldest test-newest coverage lint format types docs bench clean
+.PHONY: help demo test test-all test-oldest test-newest coverage mutate lint format types docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ test-newest: .venv-newest/.test ## run the fast tests on the newest versions (NE
 coverage: $(VENV)/.test $(VENV)/.dev ## report the lines of the solver and the kernels that tests run
 	$(BIN)/python $(PYTEST) tests/solver tests/kernels --cov=parallel_mcmc.solver \
 		--cov=parallel_mcmc.kernels --cov-report=term-missing --cov-fail-under=95 $(ARGS)
+
+mutate: $(VENV)/.test $(VENV)/.mutation ## mutation testing of the solver core (long; options in ARGS)
+	$(BIN)/python scripts/mutate.py $(ARGS)
 
 lint: $(VENV)/.dev ## check style and formatting
 	$(BIN)/ruff check
@@ -71,7 +74,7 @@ $(VENV)/.runtime: pyproject.toml
 	$(BIN)/python $(PIP_INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.dev $(VENV)/.docs: $(VENV)/.%: $(VENV)/.runtime
+$(VENV)/.test $(VENV)/.dev $(VENV)/.docs $(VENV)/.mutation: $(VENV)/.%: $(VENV)/.runtime
 	$(BIN)/python $(PIP_INSTALL) --editable ".[$*]"
 	@touch $@
 
