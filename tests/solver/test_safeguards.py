@@ -118,7 +118,7 @@ def test_learned_cap_has_limits_and_takes_ties_for_good():
     new = cap.update(
         jnp.array([4.0, 0.25, 2.0, 2.0, 2.0, 2.0]),
         jnp.array([9.0, 9.0, 1.5, 9.0, 9.0, 9.0]),
-        jnp.array([0.0, 2.0, 2.0, 0.5, 1.0, 0.0]),
+        jnp.array([0.25, 2.0, 2.0, 0.5, 1.0, 0.0]),
         jnp.array([2.0, 2.0, 2.0, 2.0, 2.0, 0.0]),
     )
     # Largest; smallest; half the norm; neither good nor bad at both ends; no move.
