@@ -53,11 +53,13 @@ def test_apply_rescaled_and_scan_agree_with_numpy(x64):
     np.testing.assert_allclose(operator.scan(v)[1], second, rtol=1e-9)
 
 
-def test_diagonal_and_zero_operators():
+def test_diagonal_block_and_zero_operators():
     v = jnp.asarray(VECTORS, jnp.float32)
     diagonal = DiagonalOperator(jnp.full((50, 1), 0.5))
     np.testing.assert_array_equal(diagonal.apply(v), 0.5 * v)
     assert diagonal.rescaled(jnp.arange(1.0, 7.0)) is diagonal
+    blocks = BlockOperator(jnp.ones((50, 2, 2, 3)))
+    assert blocks.rescaled(jnp.full(1, 2.0)) is blocks
     zero = ZeroOperator(50)
     np.testing.assert_array_equal(zero.apply(v), 0)
     np.testing.assert_array_equal(zero.scan(v), v)
