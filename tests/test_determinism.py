@@ -87,6 +87,7 @@ METHODS = {
     + [pytest.param(name, 30, marks=pytest.mark.slow) for name in METHODS],
 )
 @pytest.mark.filterwarnings("ignore::parallel_mcmc.SequentialFallbackWarning")
+@pytest.mark.slow
 def test_windows_and_methods_agree_to_the_tolerance(x64, name, window):
     plain, solved = draw("sequential"), draw(METHODS[name], window=window)
     for field in ("position", "final_state"):

@@ -299,6 +299,7 @@ def test_random_walk_has_no_field_of_a_gradient():
         mcmc.run(jax.random.key(0), extra_fields=["z_grad"])
 
 
+@pytest.mark.slow
 def test_random_walk_has_defaults_of_its_own():
     """Its target, and no search: the warmup starts at the given step size."""
     kernel = RandomWalk(correlated_model, step_size=0.3)

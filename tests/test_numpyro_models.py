@@ -179,6 +179,7 @@ def test_data_are_arguments_of_the_compiled_code():
 
 
 @pytest.mark.filterwarnings("ignore::parallel_mcmc.DivergenceWarning")
+@pytest.mark.slow
 def test_values_of_conditioned_and_scoped_models():
     mcmc = MCMC(HMC(scoped), num_warmup=20, num_samples=10, progress_bar=False)
     mcmc.run(jax.random.key(0), Y, extra_fields=["z.left/loc"])

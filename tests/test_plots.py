@@ -185,6 +185,7 @@ def test_the_last_iterate_is_the_chain(recorded):
         assert np.isnan(recorded.coordinates[0, 16:]).all()
 
 
+@pytest.mark.slow
 def test_iterations_end_where_they_are_told_to():
     recorded = record_iterations(KERNEL, START, jax.random.key(3), 80, max_iterations=2)
     assert len(recorded.done) == 2 and recorded.done[-1] < 80

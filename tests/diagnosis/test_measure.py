@@ -71,6 +71,7 @@ def test_many_coordinates_have_no_exponent(monkeypatch):
     assert "not estimated" in str(found)
 
 
+@pytest.mark.slow
 def test_a_kernel_without_a_metric():
     kernel = pmc.gibbs([lambda x, noise: 0.5 * x + noise], lambda key: [jax.random.normal(key)])
     found = pmc.diagnose(kernel, jnp.zeros(()), jax.random.key(0), num_samples=100)

@@ -31,6 +31,7 @@ def test_the_least_squares_solution(x64, length, weight):
     np.testing.assert_allclose(z, least_squares(matrices, b, weight), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_small_weight_gives_newtons_step(x64):
     rng = np.random.default_rng(0)
     a, b = jnp.asarray(rng.normal(size=(20, 2, 2)) / 2), jnp.asarray(rng.normal(size=(20, 2)))

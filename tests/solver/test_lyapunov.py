@@ -23,6 +23,7 @@ def test_henon_map(x64):
     assert estimate.standard_error < 0.01
 
 
+@pytest.mark.slow
 def test_given_states_are_used():
     inputs = jax.random.normal(jax.random.key(0), (100, 2))
 

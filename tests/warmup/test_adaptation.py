@@ -108,6 +108,7 @@ def test_mala_learns_a_correlated_gaussian_from_afar(x64):
     check_recovery(pmc.mala(gaussian(factor), 1.0), factor, 0.8, far=10.0)
 
 
+@pytest.mark.slow
 def test_hmc_learns_a_correlated_gaussian_in_single_precision():
     factor = correlated_factor()
     warmup = check_recovery(pmc.hmc(gaussian(factor), 1.0, None, 5), factor, 0.9)
