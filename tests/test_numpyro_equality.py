@@ -156,6 +156,7 @@ def test_runs_continue_each_other(x64, kernel):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::parallel_mcmc.DivergenceWarning")
 def test_chains_with_kernels_of_their_own(x64):
     """NumPyro's sequential chains have each their own warmup."""
     kernel = HMC(model, num_steps=5)

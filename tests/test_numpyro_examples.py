@@ -141,6 +141,7 @@ def assert_agree(ours, theirs, bound=4):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.filterwarnings("ignore::parallel_mcmc.DivergenceWarning")
 def test_example_agrees_with_nuts(x64, name):
     model, args, options, logarithms = EXAMPLES[name]
     # The centred form is the one that NumPyro's page warns of: it mixes slowly.

@@ -26,6 +26,7 @@ def test_every_kernel_is_here():
 @pytest.mark.parametrize("name", cases.NAMES)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.filterwarnings("ignore::parallel_mcmc.SequentialFallbackWarning")
+@pytest.mark.filterwarnings("ignore::parallel_mcmc.DivergenceWarning")
 def test_parallel_is_sequential(x64, target, name):
     kernel, start = TARGETS[target]()[name]
     arguments = (jax.random.key(0), kernel, start, 512)
