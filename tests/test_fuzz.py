@@ -220,6 +220,7 @@ def check_runs_are_those_of_numpyro(
 
 @examples(2)
 @given(**RUNS)
+@pytest.mark.slow
 def test_runs_are_those_of_numpyro(x64, **run):
     check_runs_are_those_of_numpyro(**run)
 

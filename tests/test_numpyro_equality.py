@@ -172,6 +172,7 @@ def test_chains_with_kernels_of_their_own(x64):
     assert_equal(ours.last_state, plain.last_state)
 
 
+@pytest.mark.slow
 def test_another_kernel_runs_as_in_numpyro():
     def arguments():
         # NumPyro's kernels change when they are used, and cannot be shared.

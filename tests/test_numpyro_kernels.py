@@ -248,6 +248,7 @@ def test_refresh_and_wrap_model():
         HMC(potential_fn=jnp.sum).wrap_model(lambda model: model)
 
 
+@pytest.mark.slow
 def test_random_walk_draws_a_gaussian(x64):
     """Mean and covariance of the posterior, and the acceptance rate that was asked for."""
     mean, factor = jnp.array([1.0, -2.0, 0.5]), jnp.array([[1, 0, 0], [2.7, 1.3, 0], [0, -4, 8]])

@@ -62,6 +62,7 @@ def test_a_diagonal_metric_that_does_not_fit_is_named(x64):
     assert any("Use a dense metric: the diagonal one leaves" in text for text in found.advice)
 
 
+@pytest.mark.slow
 def test_many_coordinates_have_no_exponent(monkeypatch):
     monkeypatch.setattr(measure, "LARGEST_DIM", 2)
     kernel = pmc.mala(gaussian, 0.1)

@@ -67,6 +67,7 @@ def test_diagonal_block_and_zero_operators():
     assert zero.scaled(jnp.full(50, 2.0)).rescaled(v[0]) is zero
 
 
+@pytest.mark.slow
 def test_growth_is_that_of_the_product(x64):
     matrices = MATRICES[:10] / np.linalg.norm(MATRICES[:10], axis=(1, 2), keepdims=True)
     product = np.linalg.multi_dot(matrices[::-1])
