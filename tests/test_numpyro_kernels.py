@@ -167,6 +167,20 @@ def test_default_is_a_quarter_turn_in_few_steps(x64, step_size, steps):
     np.testing.assert_allclose(built.step_size, min(step_size, np.pi / 2 / steps), rtol=1e-12)
 
 
+@pytest.mark.parametrize("length", [0.05, 1.0])
+def test_the_trajectory_may_be_traced(length):
+    def draw(length):
+        kernel = HMC(correlated_model, trajectory_length=length)
+        mcmc = MCMC(kernel, num_warmup=5, num_samples=5, progress_bar=False)
+        mcmc.run(jax.random.key(0))
+        return mcmc.get_samples()
+
+    traced, plain = jax.jit(draw)(length), draw(length)
+    assert traced.keys() == plain.keys()
+    for name in plain:
+        assert traced[name].shape == plain[name].shape and np.isfinite(traced[name]).all()
+
+
 def test_step_size_is_at_most_the_trajectory():
     tuned = tuned_by(HMC(correlated_model, trajectory_length=0.05), num_warmup=50)
     np.testing.assert_allclose(tuned.step_size, 0.05, rtol=1e-6)

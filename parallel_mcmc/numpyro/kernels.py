@@ -156,16 +156,20 @@ class HMC(Sampler):
         """Return the HMC kernel of a log density."""
         if self._num_steps is not None:
             return kernels.HMC(logdensity, tuned.step_size, tuned.metric, self._num_steps)
-        given = self._trajectory_length
-        length = jnp.asarray(QUARTER_TURN if given is None else given, tuned.step_size.dtype)
-        most_steps = MOST_STEPS if given is None else None
+        length = jnp.asarray(self._length, tuned.step_size.dtype)
+        most_steps = MOST_STEPS if self._trajectory_length is None else None
         return TrajectoryHMC(logdensity, tuned.step_size, tuned.metric, length, most_steps)
+
+    @property
+    def _length(self) -> Any:
+        """Length of a trajectory whose number of steps is not given; it may be traced."""
+        return QUARTER_TURN if self._trajectory_length is None else self._trajectory_length
 
     def limit_step_size(self, step_size: jax.Array) -> jax.Array:
         """Return a step size of at most the length of a trajectory."""
         if self._num_steps is not None:
             return step_size
-        return jnp.minimum(step_size, self._trajectory_length or QUARTER_TURN)
+        return jnp.minimum(step_size, self._length)
 
 
 class MALA(Sampler):
