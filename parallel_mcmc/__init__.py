@@ -21,7 +21,8 @@ from parallel_mcmc.kernels import (
     underdamped_langevin,
 )
 from parallel_mcmc.kernels.divergence import DivergenceWarning, NonFiniteWarning
-from parallel_mcmc.sampling import InterruptedWarning, Samples, sample
+from parallel_mcmc.sampling import Samples, sample
+from parallel_mcmc.segments import InterruptedWarning
 from parallel_mcmc.solver import (
     BlockDiagonal,
     Dense,
@@ -68,8 +69,8 @@ __all__ = [
     "Newton",
     "NonFiniteWarning",
     "ParallelLeapfrog",
-    "Samples",
     "Report",
+    "Samples",
     "SequentialFallbackWarning",
     "SmoothGate",
     "Solution",

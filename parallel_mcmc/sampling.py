@@ -1,48 +1,38 @@
-"""The driver: chains, segments, progress."""
+"""The driver: draws of one or more chains."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import time
-import warnings
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from tqdm.auto import tqdm
 
 from parallel_mcmc._errors import (
     require_flag,
     require_key,
     require_positive_int,
-    warn_fallback,
 )
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.choice import Choice, choose, choose_runner
 from parallel_mcmc.kernels.base import Kernel, require_kernel
-from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
-from parallel_mcmc.kernels.divergence import Failures
+from parallel_mcmc.kernels.chain import ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
-from parallel_mcmc.recording import InMemory, Recorder
+from parallel_mcmc.recording import InMemory
+from parallel_mcmc.segments import (
+    SHORTEST_QUIET_SEGMENT,
+    SHORTEST_SEGMENT,
+    run_segments,
+    segment_length,
+    total_stats,
+)
 from parallel_mcmc.solver import Newton
-
-SEGMENTS = 20
-"""Segments of a run, where the window allows: how often the progress bar moves."""
-SHORTEST_SEGMENT = 50
-"""Fewest draws of a segment that moves a progress bar."""
-SHORTEST_QUIET_SEGMENT = 250
-"""Fewest draws of another: between two segments, a run of a small model waits for the host."""
 
 INIT_KEY = np.uint32(2**32 - 1)
 """Number of the key of a chain's first state, beyond any draw's."""
-
-
-class InterruptedWarning(UserWarning):
-    """Sampling was interrupted; what had been drawn is returned."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +163,7 @@ def sample(
         raise ValueError(
             "checkpoint_every must be left out without a checkpoint, got " + repr(checkpoint_every)
         )
+    # What is wrong is said before the log density is evaluated.
     choose_runner(solver, window, num_samples)
     init_keys, keys = chain_keys(key, num_chains, num_samples)
     states = initial_states(kernel, initial_position, num_chains, init_keys)
@@ -252,139 +243,9 @@ def run_chains(
     )
 
 
-def run_segments(
-    runner: Parallel | Sequential,
-    kernel: Kernel,
-    states: PyTree,
-    keys: jax.Array,
-    recorder: Recorder,
-    length: int,
-    *,
-    progress_bar: bool = True,
-) -> None:
-    """Draw what ``recorder`` does not have yet of the chains, in segments.
-
-    Parameters
-    ----------
-    runner, kernel
-        As :func:`run_chains` has them.
-    states
-        States after the draws that ``recorder`` has, leaves ``(num_chains, ...)``.
-    keys
-        Of every draw of the run, shape ``(num_chains, num_samples)``.
-    recorder
-        Is given every segment.
-    length
-        Draws of a segment.
-    progress_bar
-        Whether to show one.
-    """
-    num_samples = keys.shape[1]
-    progress = tqdm(
-        total=num_samples,
-        initial=recorder.drawn,
-        disable=not progress_bar,
-        unit="draw",
-        desc="sample",
-    )
-    failures = Failures()
-    try:
-        for start in range(recorder.drawn, num_samples, length):
-            count = min(length, num_samples - start)
-            chunk, states = _run_segment(runner, kernel, states, keys, start, length)
-            segment = _fetch(chunk, count)
-            recorder.record(segment)
-            failures.add(segment.states.position, segment.info)
-            progress.update(count)
-    except KeyboardInterrupt:
-        if not recorder.drawn:
-            raise
-        warnings.warn(
-            f"interrupted after {recorder.drawn} of {num_samples} draws; "
-            f"{recorder.after_interrupt()}",
-            InterruptedWarning,
-            stacklevel=3,
-        )
-    finally:
-        progress.close()
-    failures.warn()
-
-
-def abstract_segment(
-    runner: Parallel | Sequential, kernel: Kernel, states: PyTree, keys: jax.Array
-) -> Chain:
-    """Return shapes and dtypes of a segment with these keys, ``(num_chains, length)``."""
-    length = keys.shape[1]
-    return _run_segment.eval_shape(runner, kernel, states, keys, 0, length)[0]
-
-
 def chain_step_sizes(kernel: Kernel, num_chains: int) -> np.ndarray | None:
     """Return the kernel's step size once for every chain; None if it has no such number."""
     step_size = getattr(kernel, "step_size", None)
     if step_size is None or np.shape(step_size):
         return None
     return np.full(num_chains, step_size)
-
-
-def segment_length(
-    runner: Parallel | Sequential,
-    num_samples: int,
-    progress_rate: int | None,
-    shortest: int = SHORTEST_SEGMENT,
-) -> int:
-    """Return the draws of a segment: ``progress_rate`` or 5 % of all, and at least a window."""
-    least = runner.window if isinstance(runner, Parallel) else 1
-    if progress_rate is not None:
-        return min(max(least, progress_rate), num_samples)
-    segments = max(1, min(SEGMENTS, num_samples // max(least, shortest)))
-    return -(-num_samples // segments)
-
-
-@partial(jax.jit, static_argnums=5)
-def _run_segment(runner, kernel, states, keys, start, length) -> tuple[Chain, PyTree]:
-    """One compiled call: a segment of every chain, and the states after it."""
-    total = keys.shape[1]
-    # The last segment repeats a key rather than compile for another length.
-    index = jnp.minimum(start + jnp.arange(length), total - 1)
-
-    def run(chain: tuple) -> Chain:
-        return runner.run(kernel, *chain)
-
-    chains = (states, keys[:, index])
-    if keys.shape[0] == 1:
-        only = run(jax.tree.map(lambda leaf: leaf[0], chains))
-        chunk = jax.tree.map(lambda leaf: leaf[None], only)
-    elif isinstance(runner, Parallel) and jax.default_backend() == "cpu":
-        # A window of one chain fills a CPU; an accelerator takes all chains in one batch.
-        chunk = jax.lax.map(run, chains)
-    else:
-        chunk = jax.vmap(run)(chains)
-    last = jnp.minimum(length, total - start) - 1
-    return chunk, jax.tree.map(lambda leaf: leaf[:, last], chunk.states)
-
-
-def _fetch(chunk: Chain, count: int) -> Chain:
-    """Copy the first ``count`` draws of a segment to the host."""
-    host = jax.device_get(chunk)
-    if count == jax.tree.leaves(host.states)[0].shape[1]:
-        return host
-    return Chain(
-        jax.tree.map(lambda leaf: leaf[:, :count], host.states),
-        jax.tree.map(lambda leaf: leaf[:, :count], host.info),
-        host.stats,
-    )
-
-
-def total_stats(parts: Sequence[ChainStats], num_samples: int) -> ChainStats:
-    """Return the statistics of a run from those of its segments; warn of a sequential finish."""
-    stats = ChainStats(
-        converged=np.all([p.converged for p in parts], axis=0),
-        iterations=np.sum([p.iterations for p in parts], axis=0),
-        gradient_evaluations=np.sum([p.gradient_evaluations for p in parts], axis=0),
-        residual=np.max([p.residual for p in parts], axis=0),
-        fallback_steps=np.sum([p.fallback_steps for p in parts], axis=0),
-    )
-    # Of all chains: the share of the draws that cost time.
-    total = num_samples * len(stats.fallback_steps)
-    warn_fallback(int(np.sum(stats.fallback_steps)), total, int(np.max(stats.iterations)))
-    return stats

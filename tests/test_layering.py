@@ -15,10 +15,11 @@ CORE = {
     "warmup": 3,
     "choice": 3,
     "recording": 3,
-    "sampling": 4,
-    "store": 5,
+    "segments": 4,
+    "sampling": 5,
+    "store": 6,
 }
-LEAF = 6  # everything else: adapters, plots, data, command line
+LEAF = 7  # everything else: adapters, plots, data, command line
 
 
 def owner(path):

@@ -400,7 +400,7 @@ def test_interrupted_run(monkeypatch):
     mcmc = quiet()
     mcmc.warmup(jax.random.key(0), Y)
     calls = 0
-    run_segment = pmc.sampling._run_segment
+    run_segment = pmc.segments._run_segment
 
     def interrupt(*args):
         nonlocal calls
@@ -409,7 +409,7 @@ def test_interrupted_run(monkeypatch):
             raise KeyboardInterrupt
         return run_segment(*args)
 
-    monkeypatch.setattr(pmc.sampling, "_run_segment", interrupt)
+    monkeypatch.setattr(pmc.segments, "_run_segment", interrupt)
     monkeypatch.setattr(pmc.sampling, "SHORTEST_QUIET_SEGMENT", 50)
     with pytest.warns(pmc.InterruptedWarning, match="interrupted after 100 of 200"):
         mcmc.run(jax.random.key(1), Y, extra_fields=("energy",))

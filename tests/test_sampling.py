@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
-from parallel_mcmc import sampling
+from parallel_mcmc import sampling, segments
 
 
 def logdensity(x):
@@ -47,9 +47,9 @@ def test_all_segments_are_one_program():
     # A Python number makes an array of a weak type, which the later states do not have.
     start = {"x": jnp.array(0.5)}
     kernel = pmc.rmh(lambda q: -0.5 * q["x"] ** 2, 0.5)
-    before = sampling._run_segment._cache_size()
+    before = segments._run_segment._cache_size()
     draw(kernel=kernel, initial_position=start)
-    assert sampling._run_segment._cache_size() == before + 1
+    assert segments._run_segment._cache_size() == before + 1
 
 
 def test_provenance_of_samples():
@@ -90,7 +90,7 @@ def test_negative_step_size():
 
 
 def test_interrupt_keeps_what_was_drawn(monkeypatch):
-    whole, run, calls = draw().position, sampling._run_segment, []
+    whole, run, calls = draw().position, segments._run_segment, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -98,7 +98,7 @@ def test_interrupt_keeps_what_was_drawn(monkeypatch):
             raise KeyboardInterrupt
         return run(*arguments)
 
-    monkeypatch.setattr(sampling, "_run_segment", interrupted)
+    monkeypatch.setattr(segments, "_run_segment", interrupted)
     monkeypatch.setattr(sampling, "SHORTEST_QUIET_SEGMENT", 50)
     with pytest.warns(pmc.InterruptedWarning, match="interrupted after 50 of 100"):
         partial = draw()

@@ -22,7 +22,7 @@ from parallel_mcmc._errors import (
 from parallel_mcmc._tree import PyTree, any_traced, as_partial
 from parallel_mcmc.blackjax.generic import NotSolvable, settled
 from parallel_mcmc.blackjax.plans import Run, SequentialPlan, choose_plan
-from parallel_mcmc.sampling import SEGMENTS
+from parallel_mcmc.segments import SEGMENTS
 from parallel_mcmc.solver.method import Newton
 
 
@@ -156,41 +156,34 @@ def run_algorithm(
         initial_state = inference_algorithm.init(initial_position, init_key)
     else:
         require_arrays("initial_state", initial_state)
+        _check_state(inference_algorithm.step, key, initial_state)
     keys = jax.random.split(key, int(num_steps))
-    arguments = (inference_algorithm, solver, window, transform, initial_state, keys, progress_bar)
+    if num_steps:
+        initial_state = settled(inference_algorithm.step, initial_state, keys[0])
     try:
-        return _run_planned(*arguments)
-    except (AttributeError, TypeError, ValueError) as error:
-        if hasattr(initial_state, "_fields"):
-            raise
-        raise ValueError(
-            "initial_state must be a state of the algorithm, as its init returns it, got "
-            f"{type(initial_state).__name__}; a position goes into initial_position: {error}"
-        ) from error
-
-
-def _run_planned(
-    algorithm: Any,
-    solver: str | Newton,
-    window: int | None,
-    transform: Callable,
-    state: PyTree,
-    keys: jax.Array,
-    progress_bar: bool,
-) -> Run:
-    if keys.shape[0]:
-        state = settled(algorithm.step, state, keys[0])
-    try:
-        plan = choose_plan(algorithm, solver, window, state, keys)
-        return _run_segments(plan, transform, state, keys, progress_bar)
+        plan = choose_plan(inference_algorithm, solver, window, initial_state, keys)
+        return _run_segments(plan, transform, initial_state, keys, progress_bar)
     except NotSolvable as error:
         warnings.warn(
             f"the algorithm cannot be solved in parallel and runs sequentially: {error}",
             NotParallelWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
-    plan = SequentialPlan(as_partial(algorithm.step))
-    return _run_segments(plan, transform, state, keys, progress_bar)
+    plan = SequentialPlan(as_partial(inference_algorithm.step))
+    return _run_segments(plan, transform, initial_state, keys, progress_bar)
+
+
+def _check_state(step: Callable, key: jax.Array, state: PyTree) -> None:
+    """Raise if the step does not accept ``state``; the named tuples of BlackJAX are not tried."""
+    if hasattr(state, "_fields"):
+        return
+    try:
+        jax.eval_shape(step, key, state)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            "initial_state must be a state of the algorithm, as its init returns it, got "
+            f"{type(state).__name__}; a position goes into initial_position: {error}"
+        ) from error
 
 
 def _check_algorithm(algorithm: Any) -> None:

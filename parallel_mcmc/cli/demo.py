@@ -16,7 +16,7 @@ import warnings
 from parallel_mcmc._errors import SequentialFallbackWarning
 from parallel_mcmc.cli.options import add_problem, precision
 from parallel_mcmc.cli.parser import Parser, integer
-from parallel_mcmc.sampling import InterruptedWarning
+from parallel_mcmc.segments import InterruptedWarning
 
 METHODS = ("surrogate", "diagonal", "dense")
 

@@ -15,11 +15,9 @@ from parallel_mcmc._tree import PyTree
 from parallel_mcmc.choice import Choice
 from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import Parallel, Sequential
-from parallel_mcmc.sampling import (
-    Samples,
+from parallel_mcmc.sampling import Samples, chain_keys, chain_step_sizes
+from parallel_mcmc.segments import (
     abstract_segment,
-    chain_keys,
-    chain_step_sizes,
     run_segments,
     segment_length,
     total_stats,

@@ -1,0 +1,160 @@
+"""The segments of a run: each one compiled call, kept before the next begins."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm.auto import tqdm
+
+from parallel_mcmc._errors import warn_fallback
+from parallel_mcmc._tree import PyTree
+from parallel_mcmc.kernels.base import Kernel
+from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
+from parallel_mcmc.kernels.divergence import Failures
+from parallel_mcmc.recording import Recorder
+
+SEGMENTS = 20
+"""Segments of a run, where the window allows: how often the progress bar moves."""
+SHORTEST_SEGMENT = 50
+"""Fewest draws of a segment that moves a progress bar."""
+SHORTEST_QUIET_SEGMENT = 250
+"""Fewest draws of another: between two segments, a run of a small model waits for the host."""
+
+
+class InterruptedWarning(UserWarning):
+    """Sampling was interrupted; what had been drawn is returned."""
+
+
+def run_segments(
+    runner: Parallel | Sequential,
+    kernel: Kernel,
+    states: PyTree,
+    keys: jax.Array,
+    recorder: Recorder,
+    length: int,
+    *,
+    progress_bar: bool = True,
+) -> None:
+    """Draw what ``recorder`` does not have yet of the chains, in segments.
+
+    Parameters
+    ----------
+    runner, kernel
+        As :func:`run_chains` has them.
+    states
+        States after the draws that ``recorder`` has, leaves ``(num_chains, ...)``.
+    keys
+        Of every draw of the run, shape ``(num_chains, num_samples)``.
+    recorder
+        Is given every segment.
+    length
+        Draws of a segment.
+    progress_bar
+        Whether to show one.
+    """
+    num_samples = keys.shape[1]
+    progress = tqdm(
+        total=num_samples,
+        initial=recorder.drawn,
+        disable=not progress_bar,
+        unit="draw",
+        desc="sample",
+    )
+    failures = Failures()
+    try:
+        for start in range(recorder.drawn, num_samples, length):
+            count = min(length, num_samples - start)
+            chunk, states = _run_segment(runner, kernel, states, keys, start, length)
+            segment = _fetch(chunk, count)
+            recorder.record(segment)
+            failures.add(segment.states.position, segment.info)
+            progress.update(count)
+    except KeyboardInterrupt:
+        if not recorder.drawn:
+            raise
+        warnings.warn(
+            f"interrupted after {recorder.drawn} of {num_samples} draws; "
+            f"{recorder.after_interrupt()}",
+            InterruptedWarning,
+            stacklevel=3,
+        )
+    finally:
+        progress.close()
+    failures.warn()
+
+
+def abstract_segment(
+    runner: Parallel | Sequential, kernel: Kernel, states: PyTree, keys: jax.Array
+) -> Chain:
+    """Return shapes and dtypes of a segment with these keys, ``(num_chains, length)``."""
+    length = keys.shape[1]
+    return _run_segment.eval_shape(runner, kernel, states, keys, 0, length)[0]
+
+
+def segment_length(
+    runner: Parallel | Sequential,
+    num_samples: int,
+    progress_rate: int | None,
+    shortest: int = SHORTEST_SEGMENT,
+) -> int:
+    """Return the draws of a segment: ``progress_rate`` or 5 % of all, and at least a window."""
+    least = runner.window if isinstance(runner, Parallel) else 1
+    if progress_rate is not None:
+        return min(max(least, progress_rate), num_samples)
+    segments = max(1, min(SEGMENTS, num_samples // max(least, shortest)))
+    return -(-num_samples // segments)
+
+
+@partial(jax.jit, static_argnums=5)
+def _run_segment(runner, kernel, states, keys, start, length) -> tuple[Chain, PyTree]:
+    """One compiled call: a segment of every chain, and the states after it."""
+    total = keys.shape[1]
+    # The last segment repeats a key rather than compile for another length.
+    index = jnp.minimum(start + jnp.arange(length), total - 1)
+
+    def run(chain: tuple) -> Chain:
+        return runner.run(kernel, *chain)
+
+    chains = (states, keys[:, index])
+    if keys.shape[0] == 1:
+        only = run(jax.tree.map(lambda leaf: leaf[0], chains))
+        chunk = jax.tree.map(lambda leaf: leaf[None], only)
+    elif isinstance(runner, Parallel) and jax.default_backend() == "cpu":
+        # A window of one chain fills a CPU; an accelerator takes all chains in one batch.
+        chunk = jax.lax.map(run, chains)
+    else:
+        chunk = jax.vmap(run)(chains)
+    last = jnp.minimum(length, total - start) - 1
+    return chunk, jax.tree.map(lambda leaf: leaf[:, last], chunk.states)
+
+
+def _fetch(chunk: Chain, count: int) -> Chain:
+    """Copy the first ``count`` draws of a segment to the host."""
+    host = jax.device_get(chunk)
+    if count == jax.tree.leaves(host.states)[0].shape[1]:
+        return host
+    return Chain(
+        jax.tree.map(lambda leaf: leaf[:, :count], host.states),
+        jax.tree.map(lambda leaf: leaf[:, :count], host.info),
+        host.stats,
+    )
+
+
+def total_stats(parts: Sequence[ChainStats], num_samples: int) -> ChainStats:
+    """Return the statistics of a run from those of its segments; warn of a sequential finish."""
+    stats = ChainStats(
+        converged=np.all([p.converged for p in parts], axis=0),
+        iterations=np.sum([p.iterations for p in parts], axis=0),
+        gradient_evaluations=np.sum([p.gradient_evaluations for p in parts], axis=0),
+        residual=np.max([p.residual for p in parts], axis=0),
+        fallback_steps=np.sum([p.fallback_steps for p in parts], axis=0),
+    )
+    # Of all chains: the share of the draws that cost time.
+    total = num_samples * len(stats.fallback_steps)
+    warn_fallback(int(np.sum(stats.fallback_steps)), total, int(np.max(stats.iterations)))
+    return stats
