@@ -12,9 +12,15 @@ from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.base import BoundKernel
-from parallel_mcmc.kernels.metric import Metric, metric
-from parallel_mcmc.warmup import fisher, welford
+from parallel_mcmc.kernels.metric import Metric
 from parallel_mcmc.warmup import step_size as dual_averaging
+from parallel_mcmc.warmup.moments import (
+    Moments,
+    converted,
+    gathered,
+    no_moments,
+    renewed_metric,
+)
 from parallel_mcmc.warmup.schedule import Schedule
 
 
@@ -27,14 +33,6 @@ class WarmupDraws(NamedTuple):
     """Shape ``(num_chains, num_steps)``."""
     info: PyTree
     """Information about every transition, leaves ``(num_chains, num_steps)``."""
-
-
-class Moments(NamedTuple):
-    """What the metric is made of: moments of where the chains have been in a window."""
-
-    positions: welford.Welford
-    gradients: welford.Welford | None
-    """Of the log density there; None if the kernel takes none."""
 
 
 class Adaptation(NamedTuple):
@@ -80,7 +78,7 @@ def start(
     dim, dtype = vector.size, vector.dtype
     step_size = jnp.asarray(kernel.step_size, dtype)
     first_metric = (
-        _converted(kernel.metric, dim, dense, dtype) if adapt_mass_matrix else kernel.metric
+        converted(kernel.metric, dim, dense, dtype) if adapt_mass_matrix else kernel.metric
     )
     bound = _bind(kernel, step_size, first_metric, example)
     draws = None
@@ -102,7 +100,7 @@ def start(
         step_size=step_size,
         metric=first_metric,
         averaging=jax.vmap(dual_averaging.init)(step_size) if adapt_step_size else None,
-        moments=_no_moments(states, dim, dense, dtype) if adapt_mass_matrix else None,
+        moments=no_moments(states, dim, dense, dtype) if adapt_mass_matrix else None,
         acceptance_rate=jnp.zeros(num_steps, dtype),
         step_sizes=jnp.zeros((num_steps, num_chains), dtype),
         structure=structure,
@@ -203,7 +201,7 @@ def _begin_stage(
     if now.moments is not None:
         # The step size is of no account here.
         public = jax.vmap(_bind(kernel, kernel.step_size, now.metric, example).leave)(now.states)
-        renewed = _renewed(now.metric, now.moments, now.structure, is_last, regularise)
+        renewed = renewed_metric(now.metric, now.moments, now.structure, is_last, regularise)
         bound = _bind(kernel, kernel.step_size, renewed, example)
         now = now._replace(
             states=jax.vmap(bound.enter)(public),
@@ -255,12 +253,7 @@ def _transition(
     if now.moments is not None:
 
         def gather(moments: Moments) -> Moments:
-            public = jax.vmap(bound.leave)(states)
-            positions = welford.update(moments.positions, _vectors(public.position))
-            if moments.gradients is None:
-                return Moments(positions, None)
-            gradients = welford.update(moments.gradients, _vectors(public.logdensity_grad))
-            return Moments(positions, gradients)
+            return gathered(moments, jax.vmap(bound.leave)(states))
 
         moments = jax.lax.cond(is_slow, gather, lambda moments: moments, now.moments)
         now = now._replace(moments=moments)
@@ -296,48 +289,3 @@ def _rates(info: Any, pooled: jax.Array) -> jax.Array:
     """Return the acceptance rate of every chain, or for each of them the mean of all."""
     rate = jnp.where(jnp.isnan(info.acceptance_rate), 0, info.acceptance_rate)
     return jnp.where(pooled, rate.mean(), rate)
-
-
-def _converted(given: Metric, dim: int, dense: bool, dtype: Any) -> Metric:
-    """Return a metric of the kind that will be adapted, closest to ``given``."""
-    matrix = jnp.asarray(given.inverse_mass_matrix(), dtype)
-    if matrix.ndim == 2:
-        return metric(matrix if dense else jnp.diagonal(matrix))
-    diagonal = jnp.broadcast_to(matrix, (dim,))
-    return metric(jnp.diag(diagonal) if dense else diagonal)
-
-
-def _vectors(tree: PyTree) -> jax.Array:
-    """Return the leaves of every chain as one vector, ``(num_chains, D)``."""
-    return jax.vmap(lambda leaves: ravel_pytree(leaves)[0])(tree)
-
-
-def _no_moments(states: PyTree, dim: int, dense: bool, dtype: Any) -> Moments:
-    none = welford.init(dim, dense, dtype)
-    return Moments(none, none if hasattr(states, "logdensity_grad") else None)
-
-
-def _renewed(
-    old: Metric,
-    moments: Moments,
-    structure: jax.Array | None,
-    is_last: jax.Array,
-    regularise: bool,
-) -> Metric:
-    """Return the metric of what was gathered, or the old one if that gives none.
-
-    It is the covariance in the end, and before that, since the chains may still be on their way,
-    what the gradients tell of it as well.
-    """
-    positions = moments.positions
-    estimate = welford.regularised(positions) if regularise else welford.covariance(positions)
-    if structure is not None:
-        estimate = jnp.where(structure, estimate, 0)
-    if moments.gradients is not None:
-        early = fisher.estimate(positions, moments.gradients, structure)
-        estimate = jnp.where(~is_last & jnp.isfinite(early).all(), early, estimate)
-    new = metric(estimate)
-    usable = positions.count > 1
-    for leaf in jax.tree.leaves(new):
-        usable = usable & jnp.isfinite(leaf).all()
-    return jax.tree.map(lambda a, b: jnp.where(usable, a, b), new, old)
