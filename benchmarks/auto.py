@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax.util import run_inference_algorithm
 from german_credit import whitened_posterior
+from posteriors import banana, eight_schools, mixture
 
 import parallel_mcmc as pmc
-from parallel_mcmc.data import load_eight_schools
 
 CHAINS = (1, 4)
 LARGE = ("logistic 50,000 x 100", "linear 200,000 x 50")
@@ -81,37 +81,9 @@ def german_credit() -> Problem:
     return Problem(logdensity, dim, 4096, 0.3, 0.3, 5)
 
 
-def eight_schools() -> Problem:
+def schools() -> Problem:
     """Return the eight schools, non-centred."""
-    y, sigma = (jnp.asarray(values) for values in load_eight_schools())
-
-    def logdensity(q):
-        mu, log_tau, theta = 5 * q[0], 1.5 * q[1], q[2:]
-        tau = jnp.exp(log_tau)
-        prior = -0.5 * (mu / 5) ** 2 - jnp.log1p((tau / 5) ** 2) + log_tau
-        prior -= 0.5 * jnp.sum(theta**2)
-        return prior - 0.5 * jnp.sum(((y - mu - tau * theta) / sigma) ** 2)
-
-    return Problem(logdensity, 10, 8192, 0.1, 0.25, 8)
-
-
-def banana() -> Problem:
-    """Return a banana: x1 ~ N(0, 10²), x2 | x1 ~ N(0.03 (x1² - 100), 1)."""
-
-    def logdensity(x):
-        return -0.5 * (x[0] / 10) ** 2 - 0.5 * (x[1] - 0.03 * (x[0] ** 2 - 100)) ** 2
-
-    return Problem(logdensity, 2, 8192, 0.2, 0.5, 8)
-
-
-def mixture() -> Problem:
-    """Return four normal distributions in the plane."""
-    centres = jnp.array([[-2.0, -2.0], [-2.0, 2.0], [2.0, -2.0], [2.0, 2.0]])
-
-    def logdensity(x):
-        return jax.nn.logsumexp(-0.5 * jnp.sum((x - centres) ** 2, axis=1))
-
-    return Problem(logdensity, 2, 8192, 0.5, 0.5, 5)
+    return Problem(lambda q: eight_schools(5 * q[0], 1.5 * q[1], q[2:]), 10, 8192, 0.1, 0.25, 8)
 
 
 def gaussian() -> Problem:
@@ -130,9 +102,9 @@ def gaussian() -> Problem:
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {
     "german credit": german_credit,
-    "eight schools": eight_schools,
-    "banana": banana,
-    "mixture": mixture,
+    "eight schools": schools,
+    "banana": lambda: Problem(banana, 2, 8192, 0.2, 0.5, 8),
+    "mixture": lambda: Problem(mixture, 2, 8192, 0.5, 0.5, 5),
     "gaussian 100-D": gaussian,
     LARGE[0]: lambda: regression(50_000, 100, True, 512),
     LARGE[1]: lambda: regression(200_000, 50, False, 512),

@@ -1,6 +1,6 @@
 """Inject faults into runs with a checkpoint, and print what was lost.
 
-    python scripts/inject_faults.py [--kills 50] [--seed 0]
+    python benchmarks/inject_faults.py [--kills 50] [--seed 0]
 
 Every run, two chains of the eight schools posterior in 25 segments, is disturbed, resumed until it
 is finished, and compared with an undisturbed one, bit for bit. The table of docs/reliability.md
@@ -29,10 +29,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from posteriors import eight_schools
 
 import parallel_mcmc as pmc
 from parallel_mcmc._tree import pytree
-from parallel_mcmc.data import load_eight_schools
 from parallel_mcmc.kernels.hmc import HMC
 from parallel_mcmc.store.manifest import Manifest
 from parallel_mcmc.store.recorder import OnDisk
@@ -58,12 +58,7 @@ class Outcome(NamedTuple):
 
 
 def logdensity(q):
-    """Return the log density of the eight schools, non-centred, over mu, log tau and theta."""
-    y, sigma = load_eight_schools()
-    tau = jnp.exp(q["log_tau"])
-    prior = -0.5 * ((q["mu"] / 5) ** 2 + jnp.sum(q["theta"] ** 2))
-    prior += q["log_tau"] - jnp.log1p((tau / 5) ** 2)
-    return prior - 0.5 * jnp.sum(((y - q["mu"] - tau * q["theta"]) / sigma) ** 2)
+    return eight_schools(**q)
 
 
 def kernel():

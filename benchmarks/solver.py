@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from german_credit import whitened_posterior
+from posteriors import banana, eight_schools, mixture
 
 import parallel_mcmc as pmc
-from parallel_mcmc.data import load_eight_schools
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 
 TOLERANCE = 2.5e-5
@@ -33,32 +33,6 @@ METHODS = {
     "quasi_elk(0.1)": pmc.quasi_elk(0.1),
     "elk(0.1)": pmc.elk(0.1),
 }
-
-
-def eight_schools():
-    """Return the non-centred posterior of (mu, log tau, theta) without constants."""
-    data = load_eight_schools()
-    y, sigma = jnp.asarray(data.y, float), jnp.asarray(data.sigma, float)
-
-    def logdensity(q):
-        mu, log_tau, theta = q[0], q[1], q[2:]
-        tau = jnp.exp(log_tau)
-        likelihood = -0.5 * jnp.sum(((y - mu - tau * theta) / sigma) ** 2)
-        prior = -0.5 * (mu / 5) ** 2 - jnp.log1p((tau / 5) ** 2) - 0.5 * jnp.sum(theta**2)
-        return likelihood + prior + log_tau
-
-    return logdensity
-
-
-def banana(x):
-    """The banana of arXiv 2508.18413: x1 ~ N(0, 10²), x2 | x1 ~ N(0.03 (x1² - 100), 1)."""
-    return -0.5 * (x[0] / 10) ** 2 - 0.5 * (x[1] - 0.03 * (x[0] ** 2 - 100)) ** 2
-
-
-def mixture(x):
-    """Four unit Gaussians at (±2, ±2), as in arXiv 2508.18413."""
-    means = jnp.array([[-2.0, -2.0], [-2.0, 2.0], [2.0, -2.0], [2.0, 2.0]])
-    return jax.scipy.special.logsumexp(-0.5 * jnp.sum((x - means) ** 2, axis=1))
 
 
 def two_wells(x, noise):
@@ -108,7 +82,9 @@ def diffusion(method, seed, length):
 def cases():
     """Return, for every case, its problem and the lengths of its rows with their targets."""
     metric = jnp.array([20.0, 1.2, *[0.9] * 8])
-    schools = partial(pmc.hmc, eight_schools(), inverse_mass_matrix=metric)
+    schools = partial(
+        pmc.hmc, lambda q: eight_schools(q[0], q[1], q[2:]), inverse_mass_matrix=metric
+    )
     credit, dim = whitened_posterior()
     return {
         "eight schools, HMC 8 x 0.25": (

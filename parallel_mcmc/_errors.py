@@ -25,6 +25,13 @@ def require_positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
+def require_int(name: str, value: Any) -> int:
+    """Return ``value`` as an int."""
+    if not is_int(value):
+        raise ValueError(f"{name} must be an integer, got {value!r}")
+    return int(value)
+
+
 def is_int(value: Any) -> bool:
     """Whether ``value`` is an integer, of Python or NumPy; True and False are none."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

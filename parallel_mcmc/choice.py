@@ -72,14 +72,11 @@ def choose_runner(
     ValueError
         If ``solver`` or ``window`` is not one of the accepted values.
     """
-    on_cpu = jax.default_backend() == "cpu"
-    if window is None:
-        window = CPU_WINDOW if on_cpu else ACCELERATOR_WINDOW
-    window = min(require_positive_int("window", window), num_samples)
+    window = _window(window, num_samples)
     if isinstance(solver, Newton):
         return Parallel(solver, window)
     if solver == "auto":
-        solver = "sequential" if on_cpu else "parallel"
+        solver = "sequential" if _on_cpu() else "parallel"
     if solver == "parallel":
         return Parallel(None, window)
     if solver == "sequential":
@@ -87,6 +84,16 @@ def choose_runner(
     raise ValueError(
         f'solver must be "auto", "parallel", "sequential" or a pmc.Newton method, got {solver!r}'
     )
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+def _window(window: int | None, num_samples: int) -> int:
+    if window is None:
+        window = CPU_WINDOW if _on_cpu() else ACCELERATOR_WINDOW
+    return min(require_positive_int("window", window), num_samples)
 
 
 def choose(
@@ -121,7 +128,7 @@ def choose(
         return runner, _choice(runner, "it was asked for")
     if isinstance(runner, Parallel):
         return runner, _choice(runner, "an accelerator computes a batch of steps at once")
-    parallel = Parallel(None, min(window or CPU_WINDOW, num_samples))
+    parallel = Parallel(None, _window(window, num_samples))
     problem = (kernel, jax.tree.map(lambda leaf: leaf[0], states), keys[0])
     question = _signature(parallel.window, num_chains, *problem)
     choice = _remembered.pop(question, None) or _measured(parallel, num_chains, *problem)
@@ -142,14 +149,14 @@ def _measured(
             f"(the parallel solver is tried from {SMALL_TRAFFIC / 1e6:.0f} MB on)",
         )
     window = parallel.window
-    one = seconds(run_chain, Sequential(), kernel, state, keys[:TIMED_STEPS])
+    one = timed(run_chain, Sequential(), kernel, state, keys[:TIMED_STEPS])[1]
     one /= len(keys[:TIMED_STEPS])
-    batch = seconds(evaluate_batch, kernel, state, keys[:window]) / window
+    batch = timed(evaluate_batch, kernel, state, keys[:window])[1] / window
     if one < LEAST_GAIN * batch:
         return _choice(Sequential(), "a step in a batch costs as much as one by itself", one, batch)
     trial = TRIAL_WINDOWS * window
     if trial <= TRIAL_SHARE * num_chains * len(keys):
-        solved = seconds(run_chain, parallel, kernel, state, keys[:trial]) / trial
+        solved = timed(run_chain, parallel, kernel, state, keys[:trial])[1] / trial
         how = f"as a trial of {trial} draws showed"
     else:
         solved = TYPICAL_EVALUATIONS * batch
@@ -173,15 +180,15 @@ def step_traffic(kernel: Kernel, state: PyTree, key: jax.Array) -> float:
     return float((cost or {}).get("bytes accessed", 0.0))
 
 
-def seconds(run: Callable[..., Any], *args: Any) -> float:
-    """Return the time of a call once it is compiled, in seconds: the shorter of two."""
-    jax.block_until_ready(run(*args))
+def timed(run: Callable[..., Any], *args: Any) -> tuple[Any, float]:
+    """Return the result of a call, and its time once compiled, in seconds: the shorter of two."""
+    result = jax.block_until_ready(run(*args))
     times = []
     for _ in range(2):
         begin = time.perf_counter()
         jax.block_until_ready(run(*args))
         times.append(time.perf_counter() - begin)
-    return min(times)
+    return result, min(times)
 
 
 @jax.jit

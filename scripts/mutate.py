@@ -67,7 +67,6 @@ TESTS = {
 
 # What decides whether a state counts as found: a sample takes all of their mutants.
 DECIDING = {
-    "_all_finite",
     "_beyond_rounding",
     "_contraction",
     "_next_residual",

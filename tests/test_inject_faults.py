@@ -1,16 +1,10 @@
-"""The faults of the long runs: what scripts/inject_faults.py injects loses nothing."""
+"""The faults of the long runs: what benchmarks/inject_faults.py injects loses nothing."""
 
-import importlib.util
-import pathlib
 import random
 import sys
 
+import inject_faults as faults
 import pytest
-
-SCRIPT = pathlib.Path(__file__).parents[1] / "scripts" / "inject_faults.py"
-spec = importlib.util.spec_from_file_location("inject_faults", SCRIPT)
-faults = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(faults)
 
 
 @pytest.fixture(scope="module")

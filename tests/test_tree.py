@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
-from parallel_mcmc._tree import STATIC, any_traced, as_partial, num_steps, preceding, pytree, select
+from parallel_mcmc._tree import (
+    STATIC,
+    all_finite,
+    any_traced,
+    as_partial,
+    num_steps,
+    preceding,
+    pytree,
+    select,
+)
 
 
 @pytree
@@ -73,3 +82,10 @@ def test_preceding():
     before = preceding({"a": 1.0, "n": 7}, {"a": jnp.array([2.0, 3.0]), "n": jnp.array([8, 9])})
     np.testing.assert_array_equal(before["a"], [1.0, 2.0])
     np.testing.assert_array_equal(before["n"], [7, 8])
+
+
+def test_finite_means_every_number_of_the_state():
+    x = jnp.ones((4, 2, 2)).at[1, 0, 1].set(jnp.nan)
+    y = jnp.ones(4).at[2].set(-jnp.inf)
+    states = {"n": jnp.arange(4), "x": x, "y": y}
+    np.testing.assert_array_equal(jax.vmap(all_finite)(states), [True, False, False, True])

@@ -11,7 +11,7 @@ import numpy as np
 
 from parallel_mcmc._errors import require_key, require_positive_int
 from parallel_mcmc._tree import PyTree
-from parallel_mcmc.choice import CPU_WINDOW, choose, run_chain, seconds
+from parallel_mcmc.choice import CPU_WINDOW, choose, run_chain, timed
 from parallel_mcmc.diagnosis.advice import advice
 from parallel_mcmc.diagnosis.report import Report
 from parallel_mcmc.kernels.base import Kernel, require_kernel
@@ -89,12 +89,10 @@ def diagnose(
     states = initial_states(kernel, initial_position, 1, init_keys)
     state = jax.tree.map(lambda leaf: leaf[0], states)
     arguments = (kernel, state, keys[0])
-    looped = run_chain(Sequential(), *arguments)
+    looped, sequential_seconds = timed(run_chain, Sequential(), *arguments)
     whole = run_chain(Parallel(None, num_samples), *arguments)
-    slid = run_chain(Parallel(None, window), *arguments)
-    sequential_seconds = seconds(run_chain, Sequential(), *arguments) / num_samples
-    parallel_seconds = seconds(run_chain, Parallel(None, window), *arguments) / num_samples
-    whitened = np.asarray(coordinates(kernel, state, looped))
+    slid, parallel_seconds = timed(run_chain, Parallel(None, window), *arguments)
+    whitened = np.asarray(_coordinates(kernel, state, looped))
     exponent = _exponent(kernel, state, keys[0], looped, whitened.shape[1])
     bound = kernel.bind(state.position)
     depth = bound.gradients_per_step + bound.gradients_per_lift
@@ -116,8 +114,8 @@ def diagnose(
         window=window,
         evaluations_per_draw=float(slid.stats.gradient_evaluations) / num_samples,
         sequential_evaluations_per_draw=float(bound.gradients_per_step),
-        sequential_seconds=sequential_seconds,
-        parallel_seconds=parallel_seconds,
+        sequential_seconds=sequential_seconds / num_samples,
+        parallel_seconds=parallel_seconds / num_samples,
         largest_gain=num_samples * bound.gradients_per_step / (iterations * depth + behind),
         condition_number=_condition(whitened),
         choice=choice.solver,
@@ -128,7 +126,7 @@ def diagnose(
 
 
 @jax.jit
-def coordinates(kernel: Kernel, state: PyTree, chain: Chain) -> jax.Array:
+def _coordinates(kernel: Kernel, state: PyTree, chain: Chain) -> jax.Array:
     """Return the coordinates that the solver moves, of every draw, shape ``(T, D)``."""
     bound = kernel.bind(state.position)
     return jax.vmap(lambda s: bound.recurrence.chart.coordinates(bound.enter(s)))(chain.states)

@@ -14,7 +14,7 @@ from parallel_mcmc._tree import PyTree, as_partial, pytree
 from parallel_mcmc.kernels.base import DensityState, checked_position, require_finite_density
 from parallel_mcmc.kernels.gate import HARD_GATE, Gate, require_gate
 from parallel_mcmc.kernels.metric import Metric, metric
-from parallel_mcmc.kernels.metropolis import Candidate, TransitionInfo, accept, candidate
+from parallel_mcmc.kernels.metropolis import Candidate, TransitionInfo, candidate
 from parallel_mcmc.kernels.metropolis_kernel import Draw, MetropolisKernel
 from parallel_mcmc.kernels.whitened import (
     DensityTarget,
@@ -69,10 +69,9 @@ class RMH(MetropolisKernel):
         A proposal into the tails or out of the support is an ordinary rejection: a random walk has
         no error of integration. Divergent is a log density that is no number, or infinite.
         """
-        proposal = self.propose(evaluate, state, draw)
-        after, info = accept(state, proposal, self.gate)
-        value = proposal.proposal.logdensity
-        return after, info._replace(is_divergent=jnp.isnan(value) | (value == jnp.inf))
+        after, info = super().transition(evaluate, state, draw)
+        # The energy is that of the proposal: minus its log density.
+        return after, info._replace(is_divergent=~(info.energy > -jnp.inf))
 
     def surrogate(
         self, state: FlatDensity, draw: Draw, next_state: FlatDensity, info: TransitionInfo

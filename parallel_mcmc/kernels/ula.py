@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_callable, require_positive
-from parallel_mcmc._tree import PyTree, all_finite, as_partial, pytree
+from parallel_mcmc._tree import PyTree, all_finite, as_partial, pytree, select
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.metropolis import DIVERGENCE_THRESHOLD
 from parallel_mcmc.kernels.whitened import Flat, WhitenedKernel
@@ -61,7 +61,7 @@ class ULA(WhitenedKernel):
         change = 0.25 / step_size * jnp.sum(back**2) - 0.5 * jnp.sum(draw**2)
         sound = all_finite(after)
         info = langevin_info(state.logdensity - after.logdensity + change, sound)
-        return jax.tree.map(lambda a, b: jnp.where(sound, a, b), after, state), info
+        return select(sound, after, state), info
 
     def surrogate(
         self, state: Flat, draw: jax.Array, next_state: Flat, info: LangevinInfo

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_callable, require_positive
-from parallel_mcmc._tree import PyTree, all_finite, as_partial, pytree
+from parallel_mcmc._tree import PyTree, all_finite, as_partial, pytree, select
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.phase import FlatPhase, PhaseKernel, with_momentum
 from parallel_mcmc.kernels.ula import LangevinInfo, langevin_info
@@ -67,8 +67,7 @@ class UnderdampedLangevin(PhaseKernel):
         change += kinetic[1] - kinetic[0] + kinetic[3] - kinetic[2]
         moved, turned = with_momentum(after, momentum), with_momentum(state.flat, -refreshed)
         sound = all_finite(moved)
-        chosen = jax.tree.map(lambda a, b: jnp.where(sound, a, b), moved, turned)
-        return chosen, langevin_info(change, sound)
+        return select(sound, moved, turned), langevin_info(change, sound)
 
     def _refreshment(self) -> tuple[jax.Array, jax.Array]:
         decay = jnp.exp(-self.friction * self.step_size)

@@ -13,7 +13,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._errors import is_int, require_positive_int
+from parallel_mcmc._errors import require_int, require_positive_int
 from parallel_mcmc._tree import STATIC, pytree
 from parallel_mcmc.solver.jacobian import Linearisation
 from parallel_mcmc.solver.operators import BlockOperator
@@ -57,8 +57,7 @@ class BlockDiagonal:
 
     def __post_init__(self) -> None:
         require_positive_int("probes", self.probes)
-        if not is_int(self.seed):
-            raise ValueError(f"seed must be an integer, got {self.seed!r}")
+        require_int("seed", self.seed)
 
     def evaluations(self, dim: int) -> int:
         """Return 1 and one for every Jacobian-vector product."""

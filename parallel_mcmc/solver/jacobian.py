@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._errors import is_int, require_callable
+from parallel_mcmc._errors import is_int, require_callable, require_int
 from parallel_mcmc._tree import STATIC, PyTree, as_partial, num_steps, pytree
 from parallel_mcmc.solver.operators import (
     BlockOperator,
@@ -125,8 +125,7 @@ class Diagonal:
             raise ValueError(
                 f"probes must be None (exact) or a positive integer, got {self.probes!r}"
             )
-        if not is_int(self.seed):
-            raise ValueError(f"seed must be an integer, got {self.seed!r}")
+        require_int("seed", self.seed)
         if not is_int(self.sweeps) or self.sweeps < 0:
             raise ValueError(f"sweeps must be a non-negative integer, got {self.sweeps!r}")
 

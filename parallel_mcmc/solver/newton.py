@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, preceding, select
-from parallel_mcmc.solver.chart import is_real
+from parallel_mcmc._tree import PyTree, all_finite, preceding, select
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.operators import Operator
 from parallel_mcmc.solver.recurrence import Recurrence
@@ -81,7 +80,7 @@ def newton_iteration(
     )
     x = jax.vmap(chart.coordinates)(guess)
     y = jax.vmap(chart.coordinates)(values)
-    finite = _all_finite(values)
+    finite = jax.vmap(all_finite)(values)
 
     if scale is None:
         sizes = _observed_scale(y, chart.coordinates(anchor), finite)
@@ -177,16 +176,6 @@ def _next_residual(gap: jax.Array, contraction: jax.Array, margin: jax.Array | N
 def _delayed(v: jax.Array) -> jax.Array:
     """Shift along time by one: row t becomes row t-1, the first row zero."""
     return jnp.concatenate([jnp.zeros_like(v[:1]), v[:-1]])
-
-
-def _all_finite(states: PyTree) -> jax.Array:
-    """Whether every number of each state is finite, shape ``(W,)``."""
-    flags = [
-        jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim)))
-        for leaf in jax.tree.leaves(states)
-        if is_real(leaf)
-    ]
-    return jnp.stack(flags).all(axis=0)
 
 
 def _observed_scale(y: jax.Array, anchor: jax.Array, finite: jax.Array) -> jax.Array:

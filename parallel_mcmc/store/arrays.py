@@ -117,9 +117,8 @@ class Arrays:
         DamagedChunk
             If it is missing, or its checksum is not that of its content.
         """
+        self._require(name, index)
         spec = self._specs[name]
-        if 0 not in spec.shape and not self.path(name, index).is_file():
-            raise DamagedChunk(f"{self.path(name, index)} is missing")
         start = index * spec.length
         return self._read(name, start, min(start + spec.length, spec.shape[spec.axis]))
 
@@ -131,11 +130,14 @@ class Arrays:
         DamagedChunk
             As :meth:`read_chunk`.
         """
-        spec = self._specs[name]
-        for index in range(-(-count // spec.length)):
-            if 0 not in spec.shape and not self.path(name, index).is_file():
-                raise DamagedChunk(f"{self.path(name, index)} is missing")
+        for index in range(-(-count // self._specs[name].length)):
+            self._require(name, index)
         return self._read(name, 0, count)
+
+    def _require(self, name: str, index: int) -> None:
+        """Raise if a chunk is missing: Zarr would read fill values in its place."""
+        if 0 not in self._specs[name].shape and not self.path(name, index).is_file():
+            raise DamagedChunk(f"{self.path(name, index)} is missing")
 
     def _read(self, name: str, start: int, stop: int) -> np.ndarray:
         try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from parallel_mcmc._errors import require_arrays
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.choice import choose_runner
 from parallel_mcmc.kernels.base import Kernel
@@ -95,7 +95,7 @@ def _position(manifest: Manifest, initial_position: PyTree) -> tuple[PyTree, lis
                 "initial_position must be given again, since a checkpoint cannot hold its "
                 f"structure, {error}"
             ) from error
-    position = jax.tree.map(jnp.asarray, initial_position)
+    position = require_arrays("initial_position", initial_position)
     if manifest.num_chains == 1:
         position = jax.tree.map(lambda leaf: leaf[None], position)
     position = jax.eval_shape(lambda tree: tree, position)

@@ -1,9 +1,8 @@
-import importlib.util
 import inspect
-import pathlib
 import warnings
 
 import blackjax
+import blackjax_algorithms as benchmark
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,12 +12,6 @@ import pytest
 import parallel_mcmc as pmc
 from parallel_mcmc.blackjax import NotParallelWarning, run_inference_algorithm
 
-ROOT = pathlib.Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location(
-    "blackjax_algorithms", ROOT / "benchmarks" / "blackjax_algorithms.py"
-)
-benchmark = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark)
 STEPS = 500
 FAST = ["hmc", "mala"]
 # What the iterations do not find of these within their budget, the loop finishes.

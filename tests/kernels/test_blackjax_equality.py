@@ -1,7 +1,5 @@
-import importlib.util
-import pathlib
-
 import blackjax
+import german_credit as german
 import jax
 import jax.numpy as jnp
 import kernel_cases as cases
@@ -10,11 +8,6 @@ import pytest
 
 import parallel_mcmc as pmc
 from parallel_mcmc.kernels.chain import Parallel
-
-ROOT = pathlib.Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location("german", ROOT / "benchmarks" / "german_credit.py")
-german = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(german)
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,12 @@
-import importlib.util
-import pathlib
-
 import jax
 import jax.numpy as jnp
 import kernel_cases as cases
+import kernels as benchmark
 import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
 from parallel_mcmc.kernels.leapfrog import Leapfrog, leapfrog_step
-
-ROOT = pathlib.Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location("kernels", ROOT / "benchmarks" / "kernels.py")
-benchmark = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark)
 
 
 def quartic(x):

@@ -63,13 +63,6 @@ def test_gap_is_in_units_of_the_scale_and_infinite_where_the_rest_differs():
     np.testing.assert_array_equal(gap[1:], [np.inf, np.inf, 0, 0])
 
 
-def test_finite_means_every_number_of_the_state():
-    x = jnp.ones((4, 2, 2)).at[1, 0, 1].set(jnp.nan)
-    y = jnp.ones(4).at[2].set(-jnp.inf)
-    states = {"n": jnp.arange(4), "x": x, "y": y}
-    np.testing.assert_array_equal(newton._all_finite(states), [True, False, False, True])
-
-
 def test_observed_scale_is_that_of_the_steps_before():
     y = jnp.array([[3.0, 1.0], [jnp.nan, 1.0], [5.0, 1.0], [1e9, 1.0]])
     finite = jnp.array([True, False, True, True])
