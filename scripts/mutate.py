@@ -62,7 +62,11 @@ TESTS = {
         "test_block.py::test_operator_is_the_matrix",
         "test_trust_region.py",
     ],
-    "chart": ["test_window.py", "test_api.py::test_equals_the_loop_in_single_precision"],
+    "chart": [
+        "test_chart.py",
+        "test_window.py",
+        "test_api.py::test_equals_the_loop_in_single_precision",
+    ],
 }
 
 # What decides whether a state counts as found: a sample takes all of their mutants.

@@ -27,7 +27,9 @@ class NegativeKineticEnergy(kernels.HMC):
 
     def propose(self, evaluate, state, draw):
         steps = self.num_integration_steps
-        proposal, momentum = LEAPFROG.run(evaluate, state, draw.normal, self.step_size, steps)
+        proposal, momentum = LEAPFROG.run(
+            evaluate, state, draw.normal, self.step_size, steps, steps
+        )
 
         def energy(state, momentum):
             return -state.logdensity - 0.5 * momentum @ momentum
@@ -41,7 +43,7 @@ class NegativeKineticEnergy(kernels.HMC):
 class LastHalfStepMissing:
     """Leapfrog whose last half kick is forgotten."""
 
-    def run(self, evaluate, state, momentum, step_size, num_steps):
+    def run(self, evaluate, state, momentum, step_size, num_steps, longest):
         def body(_, now):
             return leapfrog_step(evaluate, *now, step_size=step_size)
 
