@@ -10,6 +10,16 @@ from nbclient import NotebookClient
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"^### ([^\n]+)\n.*?```python\n(.*?)```", README, re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r'^```python(?: title="([^"]+)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
+FILE = re.compile(r"`((?:docs|parallel_mcmc|tests)/[a-z_/]+\.(?:md|py))`")
+PAGES = sorted((ROOT / "docs" / "contributing").glob("*.md"))
+BLOCKS = [
+    pytest.param(title, code, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, (title, code) in enumerate(FENCE.findall(page.read_text()))
+]
+QUOTATIONS = [block for block in BLOCKS if block.values[0]]
+PROGRAMS = [block for block in BLOCKS if not block.values[0]]
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -29,6 +39,29 @@ def test_long_runs(tmp_path, monkeypatch):
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(compile(code, "long_runs.md", "exec"), names)
     assert names["thinned"]["x"].shape == (4, 1000, 3)
+
+
+def test_every_guide_quotes_the_package():
+    assert len(BLOCKS) == sum(page.read_text().count("```python") for page in PAGES)
+    guides = {block.id.split("-")[0] for block in QUOTATIONS}
+    assert guides == {"adapter", "jacobian", "kernel", "safeguard"}
+
+
+@pytest.mark.parametrize(("path", "code"), QUOTATIONS)
+def test_quotation(path, code):
+    assert "\n" + code in (ROOT / path).read_text(), f"no longer in {path}, word for word"
+
+
+@pytest.mark.parametrize(("_", "code"), PROGRAMS)
+def test_program_of_a_guide(_, code, capsys):
+    exec(compile(code, "guide", "exec"), {"__name__": "__main__"})
+    assert "False" not in capsys.readouterr().out  # each prints whether it converged
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_paths_in_a_guide_exist(page):
+    for path in FILE.findall(page.read_text()):
+        assert (ROOT / path).is_file(), path
 
 
 @pytest.mark.slow

@@ -2,10 +2,12 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
-PACKAGE = pathlib.Path(__file__).parents[1] / "parallel_mcmc"
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "parallel_mcmc"
 # A module may import from layers with a smaller number, and from its own package.
 CORE = {
     "_errors": 0,
@@ -58,3 +60,14 @@ def test_imports_point_down(path):
     # _errors and _tree stand side by side.
     wrong = {name for name in names if layer(name) >= max(layer(own), 1)}
     assert not wrong
+
+
+def test_picture_shows_every_module_in_its_row():
+    picture = (ROOT / "docs" / "contributing" / "architecture.svg").read_text()
+    labels = re.findall(r'y="(\d+)" text-anchor="middle"[^>]*>(\w+)<', picture)
+    rows = {name: int(y) for y, name in labels}
+    names = {owner(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "__main__"}
+    assert set(rows) == names
+    # Rows are drawn from the top, layers are counted from the bottom.
+    order = sorted(set(rows.values()), reverse=True)
+    assert {name: order.index(y) for name, y in rows.items()} == {n: layer(n) for n in names}
