@@ -41,6 +41,23 @@ def test_long_runs(tmp_path, monkeypatch):
     assert names["thinned"]["x"].shape == (4, 1000, 3)
 
 
+@pytest.mark.slow
+def test_diagnosis():
+    page = (ROOT / "docs" / "howto" / "diagnose.md").read_text()
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(code, "diagnose.md", "exec"), names)
+    good, bad = names["reports"]
+    assert good.iterations < 10 and good.fallback_steps == 0 and good.largest_gain > 100
+    assert bad.fallback_steps > 500 and bad.largest_gain < 2 and bad.condition_number > 90
+    assert names["tuned"].condition_number < 10
+    # The lines that the page shows, and those that it explains, are those of a report.
+    labels = {line[:20].strip() for line in f"{good}\n{bad}".splitlines()}
+    shown = "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
+    assert {line[:20].strip() for line in shown.splitlines()} == labels
+    assert set(re.findall(r"^\| (\w[\w ]+?) \|", page, re.MULTILINE)) - {"line"} <= labels
+
+
 def test_every_guide_quotes_the_package():
     assert len(BLOCKS) == sum(page.read_text().count("```python") for page in PAGES)
     guides = {block.id.split("-")[0] for block in QUOTATIONS}
