@@ -109,8 +109,9 @@ def barker(
     Each sign ``b = ±1`` follows the gradient with probability ``1 / (1 + exp(-σ z ∂log π))``, in
     whitened coordinates. The proposal is robust to a step size that does not fit.
 
-    With the same keys and no inverse mass matrix it draws the chain of ``blackjax.barker``. The
-    recorded ``accept_margin`` is that of the nearest decision, a sign included.
+    With the same keys and no inverse mass matrix it draws the chain of ``blackjax.barker``
+    (BlackJAX 1.6 or newer; older ones draw all signs from one key). The recorded
+    ``accept_margin`` is that of the nearest decision, a sign included.
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import kernel_cases as cases
 import numpy as np
 import pytest
+from packaging.version import Version
 
 import parallel_mcmc as pmc
 from parallel_mcmc.kernels.chain import Parallel
@@ -99,6 +100,8 @@ FAST = ("rmh, dense", "barker")
     [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in pairs()],
 )
 def test_gaussian(x64, name):
+    if name == "barker" and Version(blackjax.__version__) < Version("1.6"):
+        pytest.skip("older BlackJAX draws the signs of all leaves from one key")
     kernel, algorithm = pairs()[name]
     start, key = nested(jnp.asarray(cases.MEAN)), jax.random.key(5)
     _, (states, info) = blackjax.util.run_inference_algorithm(
