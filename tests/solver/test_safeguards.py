@@ -1,10 +1,12 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
-from parallel_mcmc.solver.safeguards import FixedCap, clip_length, secant
+from parallel_mcmc.solver.safeguards import FixedCap, LearnedCap, clip_length, secant
 
 METHODS = {
     "picard": pmc.picard(),
@@ -132,6 +134,14 @@ def test_fixed_cap_stays():
     assert cap.update(initial, initial, 10 * initial, initial) is initial
 
 
+@pytest.mark.parametrize("cap", [FixedCap(0.5), LearnedCap(start=0.5)])
+def test_caps_are_immutable_and_pass_through_jit(cap):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cap.start = 1.0
+    assert jax.jit(lambda cap: cap)(cap) == cap
+    assert FixedCap(np.inf).initial(2, jnp.float32).tolist() == [np.inf, np.inf]
+
+
 def test_secant_explains_the_last_move_and_nothing_at_right_angles():
     miss = jnp.array([[1.0, 1.0], [1.0, 0.0], [1.0, 1.01], [1.0, 1.0], [0.0, 0.0], [1.0, 1.0]])
     step = jnp.array([[2.0, 2.0], [0.0, 4.0], [2.0, 2.0], [0.0, 0.0], [0.0, 0.0], [2.0, 2.0]])
@@ -163,3 +173,20 @@ def test_clip_length_bounds_the_root_mean_square():
 def test_bad_safeguards(arguments, message):
     with pytest.raises(ValueError, match=message):
         pmc.Newton(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"smallest": 0.0}, "smallest must be positive"),
+        ({"grow": 0.5}, "grow must be at least 1, got 0.5"),
+        ({"shrink": 1.5}, "shrink must be at most 1, got 1.5"),
+        ({"good": 0.4}, "good must be at most 0.3, got 0.4"),
+        ({"start": 2000.0}, "start must be at most 1000.0, got 2000.0"),
+        ({"smallest": 2.0}, "smallest must be at most 1.0, got 2.0"),
+    ],
+)
+def test_bad_learned_cap(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        pmc.LearnedCap(**arguments)
+    assert pmc.LearnedCap(grow=1, shrink=1, good=0.3, start=0.03).start == 0.03
