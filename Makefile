@@ -40,8 +40,8 @@ test-newest: .venv-newest/.test ## run the fast tests on the newest versions (NE
 	.venv-newest/bin/python $(PYTEST) $(ARGS)
 
 coverage: $(VENV)/.test $(VENV)/.dev ## report the lines of the solver and the kernels that tests run
-	$(BIN)/python $(PYTEST) tests/solver tests/kernels --cov=parallel_mcmc.solver \
-		--cov=parallel_mcmc.kernels --cov-report=term-missing --cov-fail-under=95 $(ARGS)
+	$(BIN)/python $(PYTEST) tests/solver tests/kernels --cov=parallel_mcmc/solver \
+		--cov=parallel_mcmc/kernels --cov-report=term-missing --cov-fail-under=95 $(ARGS)
 
 mutate: $(VENV)/.test $(VENV)/.mutation ## mutation testing of the solver core (long; options in ARGS)
 	$(BIN)/python scripts/mutate.py $(ARGS)
