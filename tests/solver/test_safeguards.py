@@ -179,6 +179,7 @@ def test_bad_safeguards(arguments, message):
     ("arguments", "message"),
     [
         ({"smallest": 0.0}, "smallest must be positive"),
+        ({"grow": float("nan")}, "grow must be positive"),
         ({"grow": 0.5}, "grow must be at least 1, got 0.5"),
         ({"shrink": 1.5}, "shrink must be at most 1, got 1.5"),
         ({"good": 0.4}, "good must be at most 0.3, got 0.4"),
