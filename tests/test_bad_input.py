@@ -320,6 +320,14 @@ CASES = {
             (INPUTS[:3], ValueError, "initial_guess must have the shape and dtype of 30 states"),
             (INPUTS * np.float32(np.nan), ValueError, "initial_guess must be finite"),
         ],
+        "mesh": [
+            (8, TypeError, "mesh must be a jax.sharding.Mesh"),
+            (
+                jax.sharding.Mesh(jax.devices()[:1], ("chain",)),
+                ValueError,
+                "mesh must have an axis 'time', got axes",
+            ),
+        ],
         "scale": [
             (-1.0, ValueError, "scale must be positive"),
             ("a", TypeError, "scale must be an array or a number"),

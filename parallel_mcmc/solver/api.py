@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
 
 from parallel_mcmc._errors import (
     require_arrays,
@@ -23,9 +24,10 @@ from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.implicit import differentiable
 from parallel_mcmc.solver.lyapunov import BATCHES, estimate_exponent
 from parallel_mcmc.solver.method import Newton, require_newton
-from parallel_mcmc.solver.recurrence import checked_state, plain_recurrence
+from parallel_mcmc.solver.recurrence import Recurrence, checked_state, plain_recurrence
 from parallel_mcmc.solver.solution import Problem, Solution
-from parallel_mcmc.solver.window import solve_recurrence
+from parallel_mcmc.solver.timeaxis import TIME, Blocks, placed_along, require_mesh
+from parallel_mcmc.solver.window import padded_by, solve_recurrence
 
 LARGEST_DEFAULT_WINDOW = 4096
 
@@ -55,6 +57,7 @@ def solve(
     max_iterations: int | None = None,
     initial_guess: PyTree | None = None,
     scale: PyTree | None = None,
+    mesh: Mesh | None = None,
 ) -> Solution:
     """Find ``s_t = step(s_{t-1}, inputs_t)`` for all t at once by a parallel Newton method.
 
@@ -88,6 +91,11 @@ def solve(
     scale
         Typical size of the state's components: a pytree like ``initial_state`` or a number. By
         default it is observed along the iterates.
+    mesh
+        Devices with an axis named ``"time"`` to spread the steps over, in blocks of one length.
+        The window is then the whole chain. Best if the devices divide T: the states then stay
+        where they were found. Under ``jax.vmap(..., spmd_axis_name="chain")`` chains
+        are spread over another axis of it. By default one device has all steps.
 
     Returns
     -------
@@ -99,9 +107,11 @@ def solve(
     Raises
     ------
     TypeError
-        If ``step`` is not callable or ``method`` is no :class:`Newton`.
+        If ``step`` is not callable, ``method`` is no :class:`Newton` or ``mesh`` is no mesh.
     ValueError
-        If an argument has a wrong shape, dtype or value; the message names it.
+        If an argument has a wrong shape, dtype or value; the message names it. With ``mesh``, also
+        if it has no axis ``"time"``, ``window`` is shorter than the chain or ``method`` has a trust
+        region.
 
     Warns
     -----
@@ -121,11 +131,21 @@ def solve(
     >>> solution = pmc.solve(step, jnp.zeros(3), inputs, method=pmc.quasi_deer())
     >>> bool(solution.converged), solution.states.shape
     (True, (1000, 3))
+
+    The same chain, over all devices there are:
+
+    >>> mesh = jax.make_mesh((jax.device_count(),), ("time",))
+    >>> spread = pmc.solve(step, jnp.zeros(3), inputs, mesh=mesh)
+    >>> bool(jnp.allclose(spread.states, solution.states, atol=1e-3))
+    True
     """
     require_callable("step", step)
     method = Newton() if method is None else require_newton("method", method)
     inputs = require_arrays("inputs", inputs)
     total = _common_length("inputs", inputs)
+    if mesh is not None:
+        mesh = require_mesh("mesh", mesh)
+        inputs = placed_along(mesh, inputs)
     initial_state = checked_state(step, initial_state, inputs)
     real = [leaf for leaf in jax.tree.leaves(initial_state) if is_real(leaf)]
     if initial_guess is not None:
@@ -135,9 +155,21 @@ def solve(
         )
         require_like("initial_guess", initial_guess, chain, f"{total} states")
         require_finite("initial_guess", initial_guess)
+        if mesh is not None:
+            initial_guess = placed_along(mesh, initial_guess)
     if window is None:
-        window = min(total, LARGEST_DEFAULT_WINDOW)
+        window = total if mesh is not None else min(total, LARGEST_DEFAULT_WINDOW)
     window = min(require_positive_int("window", window), total)
+    if mesh is not None:
+        if window < total:
+            raise ValueError(
+                f"window must be None or all {total} steps if mesh is given, got {window}"
+            )
+        if method.trust_region is not None:
+            raise ValueError(
+                "method must have no trust_region if mesh is given, got "
+                f"{type(method.trust_region).__name__}"
+            )
     if max_iterations is None:
         max_iterations = default_max_iterations(total, window)
     if tolerance is None:
@@ -153,6 +185,7 @@ def solve(
         initial_guess=initial_guess,
         window=window,
         max_iterations=require_positive_int("max_iterations", max_iterations),
+        mesh=mesh,
     )
     if not any_traced(solution.fallback_steps):
         exponent = None
@@ -164,19 +197,66 @@ def solve(
     return solution._replace(problem=Problem(recurrence, initial_state, inputs))
 
 
-@partial(jax.jit, static_argnames=("window", "max_iterations"))
-def _solve(recurrence, initial_state, inputs, *, window, max_iterations, **settings) -> Solution:
+@partial(jax.jit, static_argnames=("window", "max_iterations", "mesh"))
+def _solve(
+    recurrence, initial_state, inputs, *, window, max_iterations, mesh, **settings
+) -> Solution:
+    budget = {"window": window, "max_iterations": max_iterations}
+
     def run(recurrence, initial_state, inputs, settings):
+        if mesh is not None:
+            arguments = recurrence, initial_state, inputs, settings
+            return _solve_over_mesh(mesh, *arguments, **budget)
         return solve_recurrence(
-            recurrence,
-            initial_state=initial_state,
-            inputs=inputs,
-            window=window,
-            max_iterations=max_iterations,
-            **settings,
+            recurrence, initial_state=initial_state, inputs=inputs, **budget, **settings
         )[0]
 
     return differentiable(run, recurrence, initial_state, inputs, settings)
+
+
+def _solve_over_mesh(
+    mesh: Mesh,
+    recurrence: Recurrence,
+    initial_state: PyTree,
+    inputs: PyTree,
+    settings: dict[str, Any],
+    *,
+    window: int,
+    max_iterations: int,
+) -> Solution:
+    """Solve with the steps in blocks over the axis ``"time"``, the last one filled up."""
+    blocks = mesh.shape[TIME]
+    total = window
+    missing = -total % blocks
+    settings = dict(settings)
+    over_time, everywhere = PartitionSpec(TIME), PartitionSpec()
+    along = padded_by((inputs, settings.pop("initial_guess")), missing)
+
+    def block(recurrence, initial_state, along, settings):
+        inputs, initial_guess = along
+        solution, _ = solve_recurrence(
+            recurrence,
+            initial_state=initial_state,
+            inputs=inputs,
+            initial_guess=initial_guess,
+            window=total + missing,
+            max_iterations=max_iterations,
+            axis=Blocks(blocks),
+            total=total,
+            **settings,
+        )
+        return solution.states, solution._replace(states=())
+
+    # A user's loop may start from a constant: what varies over devices is not tracked by type.
+    spread = jax.shard_map(
+        block,
+        mesh=mesh,
+        in_specs=(everywhere, everywhere, over_time, everywhere),
+        out_specs=(over_time, everywhere),
+        check_vma=False,
+    )
+    states, rest = spread(recurrence, initial_state, along, settings)
+    return rest._replace(states=jax.tree.map(lambda leaf: leaf[:total], states))
 
 
 def verify(solution: Solution) -> jax.Array:

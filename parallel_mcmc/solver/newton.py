@@ -12,6 +12,7 @@ from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.operators import Operator
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.safeguards import Memory, clip_length, secant
+from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis, delayed
 
 # Two evaluations of one step may differ by this many units in the last place: a batch sums in
 # another order than a single step.
@@ -34,6 +35,8 @@ class Iteration(NamedTuple):
     """What the steps recorded."""
     guess: PyTree
     """The new iterate ``x_1 … x_W``."""
+    before: PyTree
+    """The state before it: the anchor, but for later blocks of a window over many devices."""
     memory: Memory
     model: Operator
     """The model of the Jacobian before it is capped; zero where it is not finite."""
@@ -57,13 +60,16 @@ def newton_iteration(
     memory: Memory,
     scale: jax.Array | None,
     count: jax.Array,
+    axis: TimeAxis = ONE_DEVICE,
+    origin: PyTree | None = None,
 ) -> Iteration:
     """Linearise every step at the iterate, solve the affine recurrence, move the iterate.
 
     Parameters
     ----------
     anchor
-        The exact state before the window.
+        The state before the W steps: the exact one, but for later blocks of a window over many
+        devices.
     guess
         The iterate ``x_1 … x_W``.
     inputs
@@ -72,23 +78,29 @@ def newton_iteration(
         Typical size of each coordinate, broadcastable to ``(D,)``, or None.
     count
         Number of the iteration, for models that draw probes.
+    axis
+        How the W steps are part of the window; by default they are all of it.
+    origin
+        The exact state before the window, if that is not ``anchor``.
     """
     chart = recurrence.chart
     arguments = preceding(anchor, guess)
     values, aux, operator, products = method.jacobian.linearise(
-        recurrence, arguments, inputs, count
+        recurrence, arguments, inputs, axis.own(count)
     )
+    start = chart.coordinates(anchor)
     x = jax.vmap(chart.coordinates)(guess)
     y = jax.vmap(chart.coordinates)(values)
     finite = jax.vmap(all_finite)(values)
 
     if scale is None:
-        sizes = _observed_scale(y, chart.coordinates(anchor), finite)
-        scale = sizes[-1]
+        first = start if origin is None else chart.coordinates(origin)
+        sizes = _observed_scale(y, first, finite, axis)
+        scale = axis.last(sizes)
     else:
         sizes = scale
     # A chain that ranges wider than its scale lets a correction range as wide.
-    spread = jnp.maximum(_spread(jnp.where(finite[:, None], y, x)), scale)
+    spread = jnp.maximum(_spread(jnp.where(finite[:, None], y, x), axis), scale)
     gap = _residual(recurrence, values, guess, y, x, sizes, finite)
 
     # How well the linear model explains the last move: it bounds the norms and mends the model.
@@ -113,10 +125,10 @@ def newton_iteration(
     def argument(change: jax.Array) -> jax.Array:
         """Return the correction of each argument, no longer than the model is trusted."""
         if method.trust_region is None:
-            correction = _delayed(operator.scan(change))
+            correction = axis.solve_before(operator, change)
         else:
             moved = method.trust_region.solve(operator.rescaled(scale), change / scale)
-            correction = _delayed(moved * scale)
+            correction = delayed(moved * scale)
         if method.radius is None:
             return correction
         return clip_length(correction / spread, method.radius) * spread
@@ -135,7 +147,8 @@ def newton_iteration(
     z = y + operator.apply(correction) + mended
     z = jnp.where(jnp.isfinite(z).all(-1, keepdims=True), z, y)
     moved = select(finite, jax.vmap(chart.place)(values, z), guess)
-    step = _delayed(jnp.where(finite[:, None], z, x) - x)
+    before = axis.before(anchor, moved)
+    step = preceding(chart.coordinates(before) - start, jnp.where(finite[:, None], z, x) - x)
     remembered = Memory(
         cap,
         jnp.where(finite[:, None], y, 0),
@@ -144,8 +157,8 @@ def newton_iteration(
     )
     contraction = _contraction((y - memory.value) / scale, move, norm, memory.known)
     margin = None if recurrence.margin is None else jax.vmap(recurrence.margin)(aux)
-    residual = _next_residual(gap, contraction, margin)
-    return Iteration(values, aux, moved, remembered, model, finite, gap, residual)
+    residual = _next_residual(gap, contraction, margin, axis)
+    return Iteration(values, aux, moved, before, remembered, model, finite, gap, residual)
 
 
 def _contraction(change: jax.Array, move: jax.Array, norm: jax.Array, known: jax.Array) -> Any:
@@ -159,40 +172,42 @@ def _contraction(change: jax.Array, move: jax.Array, norm: jax.Array, known: jax
     return jnp.where(moved, jnp.clip(jnp.maximum(observed, norm), 0, 1), 1)
 
 
-def _next_residual(gap: jax.Array, contraction: jax.Array, margin: jax.Array | None) -> jax.Array:
+def _next_residual(
+    gap: jax.Array,
+    contraction: jax.Array,
+    margin: jax.Array | None,
+    axis: TimeAxis = ONE_DEVICE,
+) -> jax.Array:
     """Return the residuals that the values would have among themselves, shape ``(W,)``.
 
     ``f(x_t)`` was evaluated at an argument that misses the value ``f(x_{t-1})`` by ``gap_t``; so
     far as the step contracts, ``f(f(x_{t-1}))`` is nearer to it. Where the step may fall on the
     other side of a decision, nothing is known of the residual.
     """
-    following = jnp.concatenate([contraction[1:], jnp.ones_like(contraction[:1])])
+    following = axis.following(contraction, 1)
     if margin is not None:
-        following_margin = jnp.concatenate([margin[1:], jnp.full_like(margin[:1], jnp.inf)])
-        gap = jnp.where(gap * MARGIN_SLOPE > following_margin, jnp.inf, gap)
+        undecided = gap * MARGIN_SLOPE > axis.following(margin, jnp.inf)
+        gap = jnp.where(undecided, jnp.inf, gap)
     return jnp.where(gap == 0, 0, gap * following)
 
 
-def _delayed(v: jax.Array) -> jax.Array:
-    """Shift along time by one: row t becomes row t-1, the first row zero."""
-    return jnp.concatenate([jnp.zeros_like(v[:1]), v[:-1]])
-
-
-def _observed_scale(y: jax.Array, anchor: jax.Array, finite: jax.Array) -> jax.Array:
+def _observed_scale(
+    y: jax.Array, anchor: jax.Array, finite: jax.Array, axis: TimeAxis = ONE_DEVICE
+) -> jax.Array:
     """Root mean square distance from the anchor up to each step, shape ``(W, D)``.
 
     Step t is judged by the steps before it alone, so that a wild iterate further on cannot loosen
     the tolerance of a step that is about to be accepted.
     """
     square = jnp.where(finite[:, None], (y - anchor) ** 2, 0)
-    steps = jnp.arange(1, len(y) + 1, dtype=y.dtype)[:, None]
-    size = jnp.sqrt(jnp.cumsum(square, axis=0) / steps)
+    steps = (axis.positions(len(y)) + 1).astype(y.dtype)[:, None]
+    size = jnp.sqrt(axis.cumsum(square) / steps)
     return jnp.where(size > 0, size, 1)
 
 
-def _spread(x: jax.Array) -> jax.Array:
+def _spread(x: jax.Array, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
     """Return a standard deviation over time that a few wild states do not move, shape ``(D,)``."""
-    some = x[:: -(-len(x) // SPREAD_STATES)]
+    some = axis.sample(x, SPREAD_STATES)
     deviation = jnp.median(jnp.abs(some - jnp.median(some, axis=0)), axis=0)
     # The median of |z| for a standard normal z.
     return deviation / 0.6745

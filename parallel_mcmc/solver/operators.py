@@ -7,6 +7,7 @@ nothing else, so that a diagonal model never touches a ``D x D`` array.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import jax
@@ -20,6 +21,7 @@ from parallel_mcmc.solver.scans import (
     diagonal_scan,
     log_products,
 )
+from parallel_mcmc.solver.timeaxis import ONE_DEVICE, Scan, TimeAxis
 
 
 class Operator(Protocol):
@@ -41,21 +43,25 @@ class Operator(Protocol):
         """Return ``S^-1 A_t S`` with ``S = diag(scale)``: the map in units of ``scale``."""
         ...
 
-    def scan(self, b: jax.Array) -> jax.Array:
-        """Solve ``z_t = A_t z_{t-1} + b_t`` with ``z_0 = 0``, shape ``(T, D)``."""
+    def scan(self, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
+        """Solve ``z_t = A_t z_{t-1} + b_t`` with ``z_0 = 0``, shape ``(T, D)``.
+
+        The products of the maps are formed by ``scan``; where that returns the products before
+        each map, the result is ``z_{t-1}``.
+        """
         ...
 
     def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
         """Solve it in the least squares sense, with ``weight |z|²`` added: see ``kalman``."""
         ...
 
-    def growth(self) -> jax.Array:
+    def growth(self, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
         """Return the mean growth of ``log |A_t … A_1|`` in one step, scalar."""
         ...
 
 
 class ZeroOperator(NamedTuple):
-    """The zero map at every one of ``length`` steps: no scan at all."""
+    """The zero map at every one of ``length`` steps."""
 
     length: int
 
@@ -75,15 +81,15 @@ class ZeroOperator(NamedTuple):
         """Return the operator itself."""
         return self
 
-    def scan(self, b: jax.Array) -> jax.Array:
-        """Return ``b``."""
-        return b
+    def scan(self, b: jax.Array, scan: Scan | None = None) -> jax.Array:
+        """Return ``b``: only a scan over devices has something to do."""
+        return b if scan is None else scan(_later, b)
 
     def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
         """Return ``b`` shortened by the factor ``1 + weight``."""
         return b / (1 + weight)
 
-    def growth(self) -> jax.Array:
+    def growth(self, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
         """Return minus infinity."""
         return jnp.array(-jnp.inf)
 
@@ -110,17 +116,17 @@ class DiagonalOperator(NamedTuple):
         """Return the operator itself: diagonal matrices commute."""
         return self
 
-    def scan(self, b: jax.Array) -> jax.Array:
+    def scan(self, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
         """Run the elementwise scan."""
-        return diagonal_scan(self.diagonal, b)
+        return diagonal_scan(self.diagonal, b, scan)
 
     def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
         """Run the elementwise Kalman smoother."""
         return diagonal_smoother(self.diagonal, b, weight)
 
-    def growth(self) -> jax.Array:
+    def growth(self, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
         """Return the growth of the fastest growing coordinate."""
-        return jnp.max(jnp.mean(jnp.log(jnp.abs(self.diagonal)), axis=0))
+        return jnp.max(axis.mean(jnp.log(jnp.abs(self.diagonal))))
 
 
 class BlockOperator(NamedTuple):
@@ -153,9 +159,9 @@ class BlockOperator(NamedTuple):
         halves = scale.reshape(2, -1)
         return BlockOperator(self.blocks * halves / halves[:, None])
 
-    def scan(self, b: jax.Array) -> jax.Array:
+    def scan(self, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
         """Run the block scan: 8 products a coordinate and step."""
-        return block_scan(self.blocks, b.reshape(len(b), 2, -1)).reshape(b.shape)
+        return block_scan(self.blocks, b.reshape(len(b), 2, -1), scan).reshape(b.shape)
 
     def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
         """Run a Kalman smoother of 2 x 2 matrices for every coordinate."""
@@ -164,10 +170,10 @@ class BlockOperator(NamedTuple):
         smoother = jax.vmap(dense_smoother, in_axes=(-1, -1, None), out_axes=-1)
         return smoother(blocks, halves, weight).reshape(b.shape)
 
-    def growth(self) -> jax.Array:
+    def growth(self, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
         """Return the growth of the fastest growing coordinate."""
-        logs = jax.vmap(log_products, in_axes=-1, out_axes=-1)(self.blocks)
-        return jnp.max(logs[-1]) / len(self.blocks)
+        logs = jax.vmap(partial(log_products, scan=axis.product), in_axes=-1)(self.blocks)
+        return jnp.max(logs) / (axis.size * len(self.blocks))
 
 
 class DenseOperator(NamedTuple):
@@ -201,17 +207,21 @@ class DenseOperator(NamedTuple):
         scale = jnp.broadcast_to(scale, self.matrix.shape[-1:])
         return DenseOperator(self.matrix * scale / scale[:, None])
 
-    def scan(self, b: jax.Array) -> jax.Array:
+    def scan(self, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
         """Run the dense scan: ``D³`` operations a step."""
-        return dense_scan(self.matrix, b)
+        return dense_scan(self.matrix, b, scan)
 
     def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
         """Run the Kalman smoother: a few products and one inverse of ``D x D`` a step."""
         return dense_smoother(self.matrix, b, weight)
 
-    def growth(self) -> jax.Array:
+    def growth(self, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
         """Return the growth of the whole product."""
-        return log_products(self.matrix)[-1] / len(self.matrix)
+        return log_products(self.matrix, axis.product) / (axis.size * len(self.matrix))
+
+
+def _later(first: jax.Array, second: jax.Array) -> jax.Array:
+    return second
 
 
 def _normalised(matrix: jax.Array) -> jax.Array:

@@ -12,14 +12,19 @@ import math
 import jax
 import jax.numpy as jnp
 
+from parallel_mcmc.solver.timeaxis import Scan
 
-def diagonal_scan(a: jax.Array, b: jax.Array) -> jax.Array:
+
+def diagonal_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
     """Solve ``z_t = a_t * z_{t-1} + b_t`` elementwise.
 
     Parameters
     ----------
     a, b
         Shape ``(T, D)``.
+    scan
+        What forms the products of the maps; :mod:`parallel_mcmc.solver.timeaxis` has another one
+        for many devices.
 
     Returns
     -------
@@ -37,10 +42,10 @@ def diagonal_scan(a: jax.Array, b: jax.Array) -> jax.Array:
         (a1, b1), (a2, b2) = first, second
         return a2 * a1, a2 * b1 + b2
 
-    return jax.lax.associative_scan(compose, (a, b))[1]
+    return scan(compose, (a, b))[1]
 
 
-def dense_scan(a: jax.Array, b: jax.Array) -> jax.Array:
+def dense_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
     """Solve ``z_t = a_t @ z_{t-1} + b_t``.
 
     Parameters
@@ -61,10 +66,10 @@ def dense_scan(a: jax.Array, b: jax.Array) -> jax.Array:
         a12 = jnp.matmul(a2, a1, precision="highest")
         return a12, jnp.einsum("tij,tj->ti", a2, b1, precision="highest") + b2
 
-    return jax.lax.associative_scan(compose, (a, b))[1]
+    return scan(compose, (a, b))[1]
 
 
-def block_scan(a: jax.Array, b: jax.Array) -> jax.Array:
+def block_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
     """Solve ``z_t = a_t z_{t-1} + b_t`` for pairs.
 
     Parameters
@@ -84,7 +89,7 @@ def block_scan(a: jax.Array, b: jax.Array) -> jax.Array:
         (a1, b1), (a2, b2) = first, second
         return block_product(a2, a1), block_apply(a2, b1) + b2
 
-    return jax.lax.associative_scan(compose, (a, b))[1]
+    return scan(compose, (a, b))[1]
 
 
 def block_product(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -97,7 +102,7 @@ def block_apply(a: jax.Array, v: jax.Array) -> jax.Array:
     return jnp.sum(a * v[:, None], axis=2)
 
 
-def log_products(matrices: jax.Array) -> jax.Array:
+def log_products(matrices: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
     """Return the logarithms of the sizes of ``A_t … A_1``, shape ``(T,)``.
 
     The size is the Frobenius norm relative to that of the identity, whose products do not grow.
@@ -106,6 +111,8 @@ def log_products(matrices: jax.Array) -> jax.Array:
     ----------
     matrices
         Shape ``(T, D, D)``.
+    scan
+        What forms the products; one that forms the last one only makes the result a scalar.
     """
 
     def unit(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -117,5 +124,5 @@ def log_products(matrices: jax.Array) -> jax.Array:
         matrix, log = unit(jnp.matmul(second[0], first[0], precision="highest"))
         return matrix, log + first[1] + second[1]
 
-    logs = jax.lax.associative_scan(compose, unit(matrices))[1]
+    logs = scan(compose, unit(matrices))[1]
     return logs - 0.5 * math.log(matrices.shape[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from parallel_mcmc.solver.newton import Iteration, newton_iteration
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.safeguards import Memory
 from parallel_mcmc.solver.solution import Solution
+from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis
 
 # The iteration that estimates whether the recurrence is chaotic.
 PROBATION = 10
@@ -27,6 +29,7 @@ class _Carry(NamedTuple):
     blocked: jax.Array
     """Whether the next state is known and is not finite: no iteration will mend it."""
     anchor: PyTree
+    """The state before the guess."""
     guess: PyTree
     memory: Memory
     states: PyTree
@@ -49,11 +52,22 @@ def solve_recurrence(
     tolerance: jax.Array | float,
     scale: jax.Array | None = None,
     initial_guess: PyTree | None = None,
+    axis: TimeAxis = ONE_DEVICE,
+    total: int | None = None,
 ) -> tuple[Solution, PyTree]:
     """Find all states of a recurrence; pure, and traceable by jit and vmap.
 
     A window of ``window`` steps is iterated on and slides forward by the states that have
     converged. After ``max_iterations`` the sequential loop finishes from the last exact state.
+
+    Parameters
+    ----------
+    axis
+        How the steps of ``inputs`` and ``initial_guess`` are part of the window. A window over
+        many devices does not slide: it holds the whole chain.
+    total
+        Number of steps that count, T, if ``inputs`` has not as many: those that follow only fill
+        up the last of many devices.
 
     Returns
     -------
@@ -62,7 +76,8 @@ def solve_recurrence(
     PyTree
         What the steps recorded, leading axis T.
     """
-    total = num_steps(inputs)
+    total = num_steps(inputs) if total is None else total
+    length = window // axis.size
     # One window needs no room to slide in.
     sliding = window < total
     padding = 2 * window if sliding else 0
@@ -71,8 +86,8 @@ def solve_recurrence(
 
     def predict(anchor: PyTree, start: jax.Array | int) -> PyTree:
         if guesses is not None:
-            return section(guesses, start, window)
-        return recurrence.guess(anchor, section(padded, start, window))
+            return section(guesses, start, length)
+        return recurrence.guess(anchor, section(padded, start, length))
 
     def body(carry: _Carry) -> _Carry:
         start = carry.done if sliding else 0
@@ -81,17 +96,27 @@ def solve_recurrence(
             recurrence,
             carry.anchor,
             carry.guess,
-            section(padded, start, window),
+            section(padded, start, length),
             carry.memory,
             scale,
             carry.iterations,
+            axis,
+            origin=None if sliding else initial_state,
         )
-        found = found_prefix(step, tolerance, total - start)
+        found = found_prefix(step, tolerance, total - start, axis)
         accepted = found.accepted
-        inside = jnp.arange(window) < total - start
-        agree = (jnp.arange(window) < found.edges) & inside
-        worst = jnp.max(jnp.where(agree, step.residual, 0))
-        history = carry.history.at[carry.iterations].set(jnp.max(jnp.where(inside, step.gap, 0)))
+        positions = axis.positions(length)
+        inside = positions < total - start
+        agree = (positions < found.edges) & inside
+        worst, widest = axis.max(
+            jnp.stack(
+                [
+                    jnp.max(jnp.where(agree, step.residual, 0)),
+                    jnp.max(jnp.where(inside, step.gap, 0)),
+                ]
+            )
+        )
+        history = carry.history.at[carry.iterations].set(widest)
         progress = carry._replace(
             blocked=found.blocked,
             iterations=carry.iterations + 1,
@@ -99,7 +124,7 @@ def solve_recurrence(
             history=history,
             growth=jax.lax.cond(
                 carry.iterations + 1 == PROBATION,
-                lambda: step.model.growth().astype(dtype),
+                lambda: step.model.growth(axis).astype(dtype),
                 lambda: carry.growth,
             ),
         )
@@ -108,6 +133,7 @@ def solve_recurrence(
     def stay(carry: _Carry, step: Iteration, accepted: jax.Array) -> _Carry:
         return carry._replace(
             done=accepted,
+            anchor=step.before,
             guess=step.guess,
             memory=step.memory,
             states=step.values,
@@ -129,15 +155,16 @@ def solve_recurrence(
 
     shapes = jax.eval_shape(recurrence.step, initial_state, _at(inputs, 0))
     states, aux = jax.tree.map(
-        lambda leaf: jnp.zeros((total + padding, *leaf.shape), leaf.dtype), shapes
+        lambda leaf: jnp.zeros((num_steps(padded), *leaf.shape), leaf.dtype), shapes
     )
     dim, dtype = _vector_type(recurrence, initial_state)
+    guess = predict(initial_state, 0)
     start = _Carry(
         done=jnp.array(0),
         blocked=jnp.array(False),
-        anchor=initial_state,
-        guess=predict(initial_state, 0),
-        memory=method.initial_memory(window, dim, dtype),
+        anchor=axis.before(initial_state, guess),
+        guess=guess,
+        memory=method.initial_memory(length, dim, dtype),
         states=states,
         aux=aux,
         iterations=jnp.array(0),
@@ -155,7 +182,8 @@ def solve_recurrence(
         return within & ~carry.blocked & ~chaotic
 
     end = jax.lax.while_loop(unfinished, body, start)
-    states, aux = _finish(recurrence, initial_state, inputs, end.states, end.aux, end.done)
+    finish = partial(_finish, recurrence, inputs)
+    states, aux = axis.in_turn(finish, initial_state, end.done, total, end.states, end.aux)
     per_iteration = window * method.jacobian.evaluations(dim)
     solution = Solution(
         states=jax.tree.map(lambda leaf: leaf[:total], states),
@@ -182,15 +210,18 @@ class FoundPrefix(NamedTuple):
 
 
 def found_prefix(
-    step: Iteration, tolerance: jax.Array | float, left: jax.Array | int
+    step: Iteration,
+    tolerance: jax.Array | float,
+    left: jax.Array | int,
+    axis: TimeAxis = ONE_DEVICE,
 ) -> FoundPrefix:
     """Return what ``step`` has found of a window of which ``left`` steps are inside the chain."""
-    window = len(step.finite)
-    met = (step.residual <= tolerance) | (jnp.arange(window) >= left)
-    edges = jnp.where(met.all(), window, jnp.argmin(met))
+    length = len(step.finite)
+    window = length * axis.size
+    met = (step.residual <= tolerance) | (axis.positions(length) >= left)
+    edges, sound = axis.leading(met, step.finite)
     # A value whose argument is exact is exact itself: one more than the edges that agree.
     exact = jnp.minimum(jnp.minimum(edges + 1, window), left)
-    sound = jnp.where(step.finite.all(), window, jnp.argmin(step.finite))
     accepted = jnp.minimum(exact, sound)
     return FoundPrefix(edges, accepted, accepted < exact)
 
@@ -209,18 +240,16 @@ def run_sequentially(
 
 def _finish(
     recurrence: Recurrence,
-    initial_state: PyTree,
     inputs: PyTree,
+    before: PyTree,
+    start: jax.Array,
+    stop: jax.Array | int,
     states: PyTree,
     aux: PyTree,
-    done: jax.Array,
 ) -> tuple[PyTree, PyTree]:
-    """Continue from state ``done`` by the plain loop; no step at all if all are done."""
-    total = num_steps(inputs)
+    """Compute the steps from ``start`` to ``stop`` by the plain loop; ``before`` precedes all."""
     last = jax.tree.map(
-        lambda s, leaf: jnp.where(done > 0, leaf[jnp.maximum(done - 1, 0)], s),
-        initial_state,
-        states,
+        lambda s, leaf: jnp.where(start > 0, leaf[jnp.maximum(start - 1, 0)], s), before, states
     )
 
     def body(carry: tuple) -> tuple:
@@ -230,7 +259,7 @@ def _finish(
         put_aux = jax.tree.map(lambda buffer, leaf: buffer.at[t].set(leaf), aux, record)
         return t + 1, state, put, put_aux
 
-    return jax.lax.while_loop(lambda c: c[0] < total, body, (done, last, states, aux))[2:]
+    return jax.lax.while_loop(lambda c: c[0] < stop, body, (start, last, states, aux))[2:]
 
 
 def _vector_type(recurrence: Recurrence, state: PyTree) -> tuple[int, Any]:

@@ -14,8 +14,8 @@ NOTHING = ()
 def outcome(residual, finite=True):
     residual = jnp.asarray(residual, float)
     finite = jnp.broadcast_to(jnp.asarray(finite), residual.shape)
-    memory = model = gap = NOTHING
-    return Iteration(NOTHING, NOTHING, NOTHING, memory, model, finite, gap, residual)
+    before = memory = model = gap = NOTHING
+    return Iteration(NOTHING, NOTHING, NOTHING, before, memory, model, finite, gap, residual)
 
 
 @pytest.mark.parametrize(
