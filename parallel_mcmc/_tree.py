@@ -91,6 +91,11 @@ def num_steps(inputs: PyTree) -> int:
     return jnp.shape(jax.tree.leaves(inputs)[0])[0]
 
 
+def at(tree: PyTree, index: jax.Array | int) -> PyTree:
+    """Return entry ``index`` of the leading axis of every leaf."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
 def preceding(first: PyTree, states: PyTree) -> PyTree:
     """Return what comes before each of ``states`` along their leading axis; at first, ``first``."""
     return jax.tree.map(

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._errors import require_positive_int
-from parallel_mcmc._tree import PyTree, repeated
+from parallel_mcmc._tree import PyTree, at, repeated
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential
 from parallel_mcmc.solver import Newton
@@ -129,7 +129,7 @@ def choose(
     if isinstance(runner, Parallel):
         return runner, _choice(runner, "an accelerator computes a batch of steps at once")
     parallel = Parallel(None, _window(window, num_samples))
-    problem = (kernel, jax.tree.map(lambda leaf: leaf[0], states), keys[0])
+    problem = (kernel, at(states, 0), keys[0])
     question = _signature(parallel.window, num_chains, *problem)
     choice = _remembered.pop(question, None) or _measured(parallel, num_chains, *problem)
     _remembered[question] = choice

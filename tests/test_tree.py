@@ -11,6 +11,7 @@ from parallel_mcmc._tree import (
     all_finite,
     any_traced,
     as_partial,
+    at,
     num_steps,
     preceding,
     pytree,
@@ -23,6 +24,12 @@ from parallel_mcmc._tree import (
 class Pair:
     left: jax.Array
     name: str = dataclasses.field(default="a", metadata=STATIC)
+
+
+def test_at_takes_one_entry_of_every_leaf():
+    tree = {"a": jnp.arange(6.0).reshape(3, 2), "b": jnp.arange(3)}
+    assert jax.tree.map(lambda leaf: leaf.tolist(), at(tree, 1)) == {"a": [2.0, 3.0], "b": 1}
+    assert at(tree, jnp.array(-1))["b"] == 2
 
 
 def test_classes_without_fields_have_different_structures():

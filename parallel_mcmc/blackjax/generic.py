@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import STATIC, PyTree, as_partial, pytree
+from parallel_mcmc._tree import STATIC, PyTree, as_partial, at, pytree
 from parallel_mcmc.blackjax.dependence import independent_leaves, primitives_of
 from parallel_mcmc.solver.chart import Chart, Euclidean, is_real
 from parallel_mcmc.solver.jacobian import Dense, Diagonal, Surrogate, Zero
@@ -190,7 +190,7 @@ def default_method(steps: Steps, state: PyTree) -> Newton:
     """Return the method for a step of which nothing is known but how to evaluate it."""
     recurrence = steps.recurrence
     coordinates = jax.eval_shape(recurrence.chart.coordinates, state)
-    first = jax.tree.map(lambda leaf: leaf[0], steps.inputs)
+    first = at(steps.inputs, 0)
 
     def derivative(x: jax.Array) -> Any:
         return jax.linearize(lambda x: recurrence.lifted_step(x, state, first)[0], x)[1](x)

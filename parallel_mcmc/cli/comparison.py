@@ -15,7 +15,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import parallel_mcmc as pmc
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.cli.examples import Example, Posterior, example
 from parallel_mcmc.kernels.chain import Parallel
 from parallel_mcmc.plots import plot_convergence, plot_trace
@@ -131,7 +131,7 @@ def _convergence(
     draws = min(args.samples, PICTURED_DRAWS)
     first = key if args.chains == 1 else jax.random.split(key, args.chains)[0]
     keys = jax.random.split(first, args.samples)[:draws]
-    state = jax.tree.map(lambda leaf: leaf[0], warmup.state)
+    state = at(warmup.state, 0)
 
     @jax.jit
     def solve(method: pmc.Newton, kernel: Any, state: PyTree, keys: jax.Array) -> Any:

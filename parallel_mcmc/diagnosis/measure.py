@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from parallel_mcmc._errors import require_key, require_positive_int
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.choice import CPU_WINDOW, choose, run_chain, timed
 from parallel_mcmc.diagnosis.advice import advice
 from parallel_mcmc.diagnosis.report import Report
@@ -87,7 +87,7 @@ def diagnose(
     window = min(window, num_samples)
     init_keys, keys = chain_keys(key, 1, num_samples)
     states = initial_states(kernel, initial_position, 1, init_keys)
-    state = jax.tree.map(lambda leaf: leaf[0], states)
+    state = at(states, 0)
     arguments = (kernel, state, keys[0])
     looped, sequential_seconds = timed(run_chain, Sequential(), *arguments)
     whole = run_chain(Parallel(None, num_samples), *arguments)

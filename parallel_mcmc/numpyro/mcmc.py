@@ -21,7 +21,7 @@ from parallel_mcmc._errors import (
     require_key,
     require_positive_int,
 )
-from parallel_mcmc._tree import PyTree, any_traced, as_partial
+from parallel_mcmc._tree import PyTree, any_traced, as_partial, at
 from parallel_mcmc.choice import choose, choose_runner
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.numpyro.history import (
@@ -312,7 +312,7 @@ class MCMC(numpyro.infer.MCMC):
         self._collect(history, constrain, target, *fields)
         last = history.last(self.samples.final_state)
         if self.num_chains == 1:
-            last = jax.tree.map(lambda leaf: leaf[0], last)
+            last = at(last, 0)
         self._last_state = state._replace(**last)
 
     def _is_traced(self, *arguments: Any) -> bool:
@@ -366,7 +366,7 @@ class MCMC(numpyro.infer.MCMC):
             positions = jax.tree.map(lambda leaf: leaf[chains], before.z)
             count = chains.stop - chains.start
             if count == 1:
-                positions = jax.tree.map(lambda leaf: leaf[0], positions)
+                positions = at(positions, 0)
             states = initial_states(kernel, positions, count)
             runner, choice = choose(self.solver, self.window, kernel, states, keys[chains])
             samples = run_chains(
@@ -414,7 +414,7 @@ class MCMC(numpyro.infer.MCMC):
             raise TypeError(f"extra_fields must be a list or tuple of names, got {extra_fields!r}")
         prefix = f"{self._sample_field}."
         position = with_chain_axis(state).z
-        position = jax.tree.map(lambda leaf: leaf[0], position)
+        position = at(position, 0)
         known = known | {self._sample_field}
         if isinstance(position, dict):
             known |= {prefix + name for name in position}

@@ -17,7 +17,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
 from parallel_mcmc._errors import require_callable, require_flag, require_like, require_positive
-from parallel_mcmc._tree import PyTree, any_traced
+from parallel_mcmc._tree import PyTree, any_traced, at
 from parallel_mcmc.kernels.base import DensityState, GradientState
 from parallel_mcmc.kernels.metric import metric
 from parallel_mcmc.kernels.start import initial_states
@@ -202,7 +202,7 @@ class Sampler(MCMCKernel):
             raise ValueError("init_params must be given: potential_fn has no initial position")
         position = states.position
         if num_chains is not None:
-            position = jax.tree.map(lambda leaf: leaf[0], position)
+            position = at(position, 0)
         tuned, dense, structure = self._untuned(target, position)
         result, warmup_keys = None, None
         if num_warmup:
@@ -221,7 +221,7 @@ class Sampler(MCMCKernel):
             )
             states = result.state
             if num_chains is None:
-                states = jax.tree.map(lambda leaf: leaf[0], states)
+                states = at(states, 0)
             step_size = self.limit_step_size(result.step_size)
             tuned = AdaptState(step_size, result.kernel.metric, tuned.blocks)
             warmup_keys = _warmup_keys(key_warmup, num_warmup, num_chains or 1)
@@ -272,7 +272,7 @@ class Sampler(MCMCKernel):
             states = initial_states(kernel, positions, num_chains or 1)
         except ValueError as error:
             raise ValueError(f"init_params: {error}") from error
-        return states if num_chains else jax.tree.map(lambda leaf: leaf[0], states)
+        return states if num_chains else at(states, 0)
 
     # The methods below serve NumPyro's own MCMC and its composite kernels.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from parallel_mcmc._errors import (
     require_arrays,
@@ -23,11 +23,11 @@ from parallel_mcmc._tree import PyTree, any_traced, preceding
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.implicit import differentiable
 from parallel_mcmc.solver.lyapunov import BATCHES, estimate_exponent
+from parallel_mcmc.solver.mesh import placed_along, require_mesh, solve_over_mesh
 from parallel_mcmc.solver.method import Newton, require_newton
-from parallel_mcmc.solver.recurrence import Recurrence, checked_state, plain_recurrence
+from parallel_mcmc.solver.recurrence import checked_state, plain_recurrence
 from parallel_mcmc.solver.solution import Problem, Solution
-from parallel_mcmc.solver.timeaxis import TIME, Blocks, placed_along, require_mesh
-from parallel_mcmc.solver.window import padded_by, solve_recurrence
+from parallel_mcmc.solver.window import solve_recurrence
 
 LARGEST_DEFAULT_WINDOW = 4096
 
@@ -206,57 +206,12 @@ def _solve(
     def run(recurrence, initial_state, inputs, settings):
         if mesh is not None:
             arguments = recurrence, initial_state, inputs, settings
-            return _solve_over_mesh(mesh, *arguments, **budget)
+            return solve_over_mesh(mesh, *arguments, **budget)
         return solve_recurrence(
             recurrence, initial_state=initial_state, inputs=inputs, **budget, **settings
         )[0]
 
     return differentiable(run, recurrence, initial_state, inputs, settings)
-
-
-def _solve_over_mesh(
-    mesh: Mesh,
-    recurrence: Recurrence,
-    initial_state: PyTree,
-    inputs: PyTree,
-    settings: dict[str, Any],
-    *,
-    window: int,
-    max_iterations: int,
-) -> Solution:
-    """Solve with the steps in blocks over the axis ``"time"``, the last one filled up."""
-    blocks = mesh.shape[TIME]
-    total = window
-    missing = -total % blocks
-    settings = dict(settings)
-    over_time, everywhere = PartitionSpec(TIME), PartitionSpec()
-    along = padded_by((inputs, settings.pop("initial_guess")), missing)
-
-    def block(recurrence, initial_state, along, settings):
-        inputs, initial_guess = along
-        solution, _ = solve_recurrence(
-            recurrence,
-            initial_state=initial_state,
-            inputs=inputs,
-            initial_guess=initial_guess,
-            window=total + missing,
-            max_iterations=max_iterations,
-            axis=Blocks(blocks),
-            total=total,
-            **settings,
-        )
-        return solution.states, solution._replace(states=())
-
-    # A user's loop may start from a constant: what varies over devices is not tracked by type.
-    spread = jax.shard_map(
-        block,
-        mesh=mesh,
-        in_specs=(everywhere, everywhere, over_time, everywhere),
-        out_specs=(over_time, everywhere),
-        check_vma=False,
-    )
-    states, rest = spread(recurrence, initial_state, along, settings)
-    return rest._replace(states=jax.tree.map(lambda leaf: leaf[:total], states))
 
 
 def verify(solution: Solution) -> jax.Array:

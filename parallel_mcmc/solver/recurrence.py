@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from parallel_mcmc._errors import require_arrays, require_finite, require_like
-from parallel_mcmc._tree import PyTree, as_partial, num_steps, pytree, repeated
+from parallel_mcmc._tree import PyTree, as_partial, at, num_steps, pytree, repeated
 from parallel_mcmc.solver.chart import Chart, Euclidean, is_real
 
 
@@ -96,7 +96,7 @@ def checked_state(step: Callable, initial_state: PyTree, inputs: PyTree) -> PyTr
     if not any(is_real(leaf) for leaf in jax.tree.leaves(initial_state)):
         raise ValueError("initial_state must have a floating-point leaf, got none")
     require_finite("initial_state", initial_state)
-    first = jax.tree.map(lambda leaf: leaf[0], inputs)
+    first = at(inputs, 0)
     try:
         value = jax.eval_shape(step, initial_state, first)
     except (TypeError, ValueError) as error:

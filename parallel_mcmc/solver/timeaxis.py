@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from parallel_mcmc._tree import PyTree, any_traced, preceding
+from parallel_mcmc._tree import PyTree, at, preceding, select
 
 if TYPE_CHECKING:
     from parallel_mcmc.solver.operators import Operator
@@ -60,7 +59,7 @@ class OneDevice:
 
     def product(self, compose: Compose, elements: PyTree) -> PyTree:
         """Return the product of all elements of the window."""
-        return _row(jax.lax.associative_scan(compose, elements), -1)
+        return at(jax.lax.associative_scan(compose, elements), -1)
 
     def cumsum(self, v: jax.Array) -> jax.Array:
         """Return the sums over the window up to each row."""
@@ -125,7 +124,7 @@ class Blocks:
         """Pass the last state of each block to the next device: a permute of one state."""
         forward = [(i, i + 1) for i in range(self.size - 1)]
         passed = jax.tree.map(lambda leaf: jax.lax.ppermute(leaf[-1], TIME, forward), states)
-        return _where(self.index > 0, passed, first)
+        return select(self.index > 0, passed, first)
 
     def following(self, v: jax.Array, end: float) -> jax.Array:
         """Pass the first row of each block to the device before: a permute of one row."""
@@ -149,17 +148,17 @@ class Blocks:
         comes before a block: nothing has to be passed on after the scan.
         """
         own = jax.lax.associative_scan(compose, elements)
-        blocks = jax.lax.associative_scan(compose, self._gathered(_row(own, -1)))
-        earlier = _row(blocks, jnp.maximum(self.index - 1, 0))
+        blocks = jax.lax.associative_scan(compose, self._gathered(at(own, -1)))
+        earlier = at(blocks, jnp.maximum(self.index - 1, 0))
         whole = jax.tree.map(lambda e, leaf: jnp.broadcast_to(e, leaf.shape), earlier, own)
         first = self.index == 0
-        scanned = _where(first, own, compose(whole, own))
-        return preceding(_where(first, jax.tree.map(jnp.zeros_like, earlier), earlier), scanned)
+        scanned = select(first, own, compose(whole, own))
+        return preceding(select(first, jax.tree.map(jnp.zeros_like, earlier), earlier), scanned)
 
     def product(self, compose: Compose, elements: PyTree) -> PyTree:
         """Return the product of all elements of the window: one gather."""
-        own = _row(jax.lax.associative_scan(compose, elements), -1)
-        return _row(jax.lax.associative_scan(compose, self._gathered(own)), -1)
+        own = at(jax.lax.associative_scan(compose, elements), -1)
+        return at(jax.lax.associative_scan(compose, self._gathered(own)), -1)
 
     def cumsum(self, v: jax.Array) -> jax.Array:
         """Return the sums over the window up to each row: a gather of one row."""
@@ -233,45 +232,4 @@ ONE_DEVICE = OneDevice()
 
 def delayed(v: jax.Array) -> jax.Array:
     """Shift along time by one: row t becomes row t-1, the first row zero."""
-    return jnp.concatenate([jnp.zeros_like(v[:1]), v[:-1]])
-
-
-def require_mesh(name: str, mesh: Any) -> Mesh:
-    """Return ``mesh``, of whose axes no array's type tells: the user's step need not know them.
-
-    Raises
-    ------
-    TypeError
-        If it is no :class:`jax.sharding.Mesh`.
-    ValueError
-        If it has no axis ``"time"``.
-    """
-    if not isinstance(mesh, Mesh):
-        raise TypeError(f"{name} must be a jax.sharding.Mesh, got {type(mesh).__name__}: {mesh!r}")
-    if TIME not in mesh.axis_names:
-        raise ValueError(f"{name} must have an axis {TIME!r}, got axes {mesh.axis_names}")
-    return Mesh(mesh.devices, mesh.axis_names)
-
-
-def placed_along(mesh: Mesh, tree: PyTree) -> PyTree:
-    """Return arrays of T rows spread over the mesh; on every device where it does not divide T.
-
-    A traced value stays where it is.
-    """
-
-    def placed(leaf: jax.Array) -> jax.Array:
-        if any_traced(leaf):
-            return leaf
-        divides = leaf.shape[0] % mesh.shape[TIME] == 0
-        spec = PartitionSpec(TIME) if divides else PartitionSpec()
-        return jax.device_put(leaf, NamedSharding(mesh, spec))
-
-    return jax.tree.map(placed, tree)
-
-
-def _row(tree: PyTree, index: jax.Array | int) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[index], tree)
-
-
-def _where(condition: jax.Array, on_true: PyTree, on_false: PyTree) -> PyTree:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), on_true, on_false)
+    return preceding(jnp.zeros_like(v[0]), v)

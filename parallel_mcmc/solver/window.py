@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, num_steps
+from parallel_mcmc._tree import PyTree, at, num_steps
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
 from parallel_mcmc.solver.recurrence import Recurrence
@@ -142,18 +142,18 @@ def solve_recurrence(
 
     def slide(carry: _Carry, step: Iteration, accepted: jax.Array) -> _Carry:
         # The window's values are written whole: later iterations overwrite what is not yet exact.
-        tail = predict(_at(step.guess, window - 1), carry.done + window)
+        tail = predict(at(step.guess, window - 1), carry.done + window)
         fresh = method.initial_memory(window, *_vector_type(recurrence, carry.anchor))
         return carry._replace(
             done=carry.done + accepted,
-            anchor=_at(step.values, accepted - 1),
+            anchor=at(step.values, accepted - 1),
             guess=shifted(step.guess, tail, accepted),
             memory=shifted(step.memory, fresh, accepted),
             states=_write(carry.states, step.values, carry.done),
             aux=_write(carry.aux, step.aux, carry.done),
         )
 
-    shapes = jax.eval_shape(recurrence.step, initial_state, _at(inputs, 0))
+    shapes = jax.eval_shape(recurrence.step, initial_state, at(inputs, 0))
     states, aux = jax.tree.map(
         lambda leaf: jnp.zeros((num_steps(padded), *leaf.shape), leaf.dtype), shapes
     )
@@ -254,7 +254,7 @@ def _finish(
 
     def body(carry: tuple) -> tuple:
         t, state, states, aux = carry
-        state, record = recurrence.step(state, _at(inputs, t))
+        state, record = recurrence.step(state, at(inputs, t))
         put = jax.tree.map(lambda buffer, leaf: buffer.at[t].set(leaf), states, state)
         put_aux = jax.tree.map(lambda buffer, leaf: buffer.at[t].set(leaf), aux, record)
         return t + 1, state, put, put_aux
@@ -265,10 +265,6 @@ def _finish(
 def _vector_type(recurrence: Recurrence, state: PyTree) -> tuple[int, Any]:
     vector = jax.eval_shape(recurrence.chart.coordinates, state)
     return vector.shape[0], vector.dtype
-
-
-def _at(tree: PyTree, index: jax.Array | int) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def section(tree: PyTree, start: jax.Array | int, length: int) -> PyTree:

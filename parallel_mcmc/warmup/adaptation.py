@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from parallel_mcmc._errors import is_number, require_flag, require_key, require_positive_int
-from parallel_mcmc._tree import PyTree, any_traced
+from parallel_mcmc._tree import PyTree, any_traced, at
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.warmup.loop import WarmupDraws, advance, finish, start
 from parallel_mcmc.warmup.schedule import build_schedule
@@ -46,7 +46,7 @@ class WarmupResult:
         """Where to continue, as :func:`parallel_mcmc.sample` takes its ``initial_position``."""
         positions = self.state.position
         if jax.tree.leaves(positions)[0].shape[0] == 1:
-            return jax.tree.map(lambda leaf: leaf[0], positions)
+            return at(positions, 0)
         return positions
 
 
@@ -156,7 +156,7 @@ def window_adaptation(
     }.items():
         require_flag(name, flag)
     states = initial_states(kernel, initial_position, num_chains)
-    example = jax.tree.map(lambda leaf: leaf[0], states.position)
+    example = at(states.position, 0)
 
     schedule = build_schedule(num_steps)
     if not adapt_mass_matrix:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.kernels.base import BoundKernel
 from parallel_mcmc.kernels.metric import Metric
 from parallel_mcmc.warmup import step_size as dual_averaging
@@ -71,7 +71,7 @@ def start(
 ) -> Adaptation:
     """Return what the loop carries before the first step."""
     num_steps, num_chains = len(keys), len(states.logdensity)
-    example = jax.tree.map(lambda leaf: leaf[0], states.position)
+    example = at(states.position, 0)
     # Checks that the kernel's own metric fits.
     kernel.bind(example)
     vector = ravel_pytree(example)[0]
