@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 
 import parallel_mcmc
-from parallel_mcmc.cli import demo, diagnose
+from parallel_mcmc.cli import demo, diagnose, versions
 from parallel_mcmc.cli.parser import Parser
 
 __all__ = ["main"]
 
-COMMANDS = {"demo": demo, "diagnose": diagnose}
+COMMANDS = {"demo": demo, "diagnose": diagnose, "versions": versions}
 INTERRUPTED = 130
 
 
