@@ -17,9 +17,21 @@ FORMULA = re.compile(
 )
 
 
+def notebooks():
+    return sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def on_config(config):
+    """List the notebooks in the navigation, by their names; their headings are the titles."""
+    tutorials = next(tab["Tutorials"] for tab in config.nav if "Tutorials" in tab)
+    section = next(entry for entry in tutorials if "Notebooks" in entry)
+    section["Notebooks"] = [f"notebooks/{path.stem}.md" for path in notebooks()]
+    return config
+
+
 def on_files(files, config):
     """Add ``notebooks/NAME.md``, with its figures, for every notebook."""
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in notebooks():
         body, resources = MarkdownExporter().from_filename(
             str(path), resources={"output_files_dir": path.stem}
         )
