@@ -19,7 +19,7 @@ ALL := -m "slow or not slow"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-oldest test-newest coverage mutate lint format types docs bench clean
+.PHONY: help demo test test-all test-oldest test-newest coverage mutate lint format types docs notebooks bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ types: $(VENV)/.test $(VENV)/.dev ## check the types of the package
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(VENV)/.docs ## build the site into site/, treating warnings as errors
 	$(BIN)/mkdocs build --strict
+
+notebooks: $(VENV)/.test ## execute the notebooks in place (parts of their names in ARGS)
+	$(BIN)/python scripts/execute_notebooks.py $(ARGS)
 
 bench: $(VENV)/.runtime ## count Newton iterations on German credit (options in ARGS)
 	$(BIN)/python benchmarks/german_credit.py $(ARGS)

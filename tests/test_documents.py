@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import runpy
 
 import nbformat
 import pytest
@@ -79,6 +80,53 @@ def test_program_of_a_guide(_, code, capsys):
 def test_paths_in_a_guide_exist(page):
     for path in FILE.findall(page.read_text()):
         assert (ROOT / path).is_file(), path
+
+
+@pytest.fixture(scope="module")
+def faults():
+    return runpy.run_path(str(ROOT / "scripts" / "execute_notebooks.py"))["faults"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_committed_outputs(name, faults):
+    assert faults(nbformat.read(ROOT / "notebooks" / name, as_version=4)) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "fault"),
+    [
+        ({"output_type": "stream", "name": "stderr", "text": "Warning: beware"}, "beware"),
+        ({"output_type": "stream", "name": "stdout", "text": "/home/me/data"}, "a path"),
+        ({"output_type": "stream", "name": "stdout", "text": "x" * 600_000}, "characters"),
+        (
+            {
+                "output_type": "execute_result",
+                "execution_count": 1,
+                "data": {"text/plain": "<Axes at 0x7f>"},
+                "metadata": {},
+            },
+            "an address",
+        ),
+        (
+            {
+                "output_type": "error",
+                "ename": "ValueError",
+                "evalue": "no",
+                "traceback": ["ValueError: no"],
+            },
+            "ValueError: no",
+        ),
+    ],
+)
+def test_outputs_that_are_not_committed(output, fault, faults):
+    cell = nbformat.v4.new_code_cell("run()", execution_count=1)
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    assert faults(notebook) == []
+    cell.outputs = [nbformat.from_dict(output)]
+    (found,) = faults(notebook)
+    assert fault in found and "'run()'" in found
+    cell.execution_count = None
+    assert len(faults(notebook)) == 2
 
 
 @pytest.mark.slow
