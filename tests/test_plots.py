@@ -191,6 +191,22 @@ def test_iterations_end_where_they_are_told_to():
     assert len(recorded.done) == 2 and recorded.done[-1] < 80
 
 
+def test_later_iterations_compile_nothing(caplog):
+    def compilations(**options):
+        caplog.clear()
+        with jax.log_compiles():
+            jax.jit(lambda x: x + 1)(0.0)  # what has to be noticed
+            recorded = record_iterations(KERNEL, START, jax.random.key(3), 80, window=16, **options)
+        seen = [r for r in caplog.records if r.getMessage().startswith("Compiling")]
+        return len(seen), len(recorded.done)
+
+    compilations(max_iterations=1)
+    few, _ = compilations(max_iterations=1)
+    many, iterations = compilations()
+    assert few >= 1 and iterations > 5
+    assert many == few
+
+
 def test_residuals_and_front(recorded):
     ax = plot_residuals(recorded)
     drawn(ax.figure)

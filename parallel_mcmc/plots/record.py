@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from parallel_mcmc._errors import require_key, require_positive_int
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.lyapunov import BATCHES, LyapunovEstimate, estimate_exponent
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
+from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.window import (
     FoundPrefix,
     found_prefix,
@@ -102,44 +103,84 @@ def record_iterations(
     anchor = bound.enter(kernel.init(position))
     first = recurrence.chart.coordinates(anchor)
     tolerance = default_tolerance(first.dtype)
-
     scale = bound.solver_scale(first.dtype)
-
-    @jax.jit
-    def iterate(
-        anchor: PyTree, guess: PyTree, memory: Any, done: int, count: int
-    ) -> tuple[Iteration, FoundPrefix]:
-        inputs = section(draws, done, window)
-        step = newton_iteration(
-            method, recurrence, anchor, guess, inputs, memory, scale, jnp.asarray(count)
-        )
-        return step, found_prefix(step, tolerance, num_samples - done)
-
-    coordinates = jax.jit(jax.vmap(recurrence.chart.coordinates))
-    fresh = method.initial_memory(window, first.size, first.dtype)
-    guess, memory, done = recurrence.guess(anchor, section(draws, 0, window)), fresh, 0
+    guess = _guess(recurrence, anchor, draws, 0, window)
+    memory, done = method.initial_memory(window, first.size, first.dtype), 0
     seen = np.full((num_samples + window, first.size), np.nan)
-    seen[:window] = coordinates(guess)
+    seen[:window] = _coordinates(recurrence, guess)
     iterates, residuals, found = [seen[:num_samples].copy()], [], []
     while done < num_samples and len(found) < max_iterations:
-        step, prefix = iterate(anchor, guess, memory, done, len(found))
+        inputs = section(draws, done, window)
+        step, prefix, coordinates = _iterate(
+            method,
+            recurrence,
+            (anchor, guess, memory),
+            inputs,
+            scale,
+            len(found),
+            tolerance,
+            num_samples - done,
+        )
         residual = np.full(num_samples + window, np.nan)
         residual[done : done + window] = step.gap
-        seen[done : done + window] = coordinates(step.guess)
+        seen[done : done + window] = coordinates
         accepted = int(prefix.accepted)
         iterates.append(seen[:num_samples].copy())
         residuals.append(residual[:num_samples])
         found.append(done + accepted)
         if prefix.blocked:
             break
-        anchor = jax.tree.map(lambda leaf, n=accepted: leaf[n - 1], step.values)
-        last = jax.tree.map(lambda leaf: leaf[-1], step.guess)
-        tail = recurrence.guess(last, section(draws, done + window, window))
-        guess, memory = shifted((step.guess, step.memory), (tail, fresh), accepted)
+        anchor, guess, memory = _slide(method, recurrence, step, draws, done, accepted)
         done += accepted
     return Iterations(
         np.stack(iterates), np.stack(residuals), np.array(found), window, float(tolerance)
     )
+
+
+# Compiled once for kernels of one kind: what is traced anew in every iteration is compiled anew.
+@partial(jax.jit, static_argnames="window")
+def _guess(
+    recurrence: Recurrence, state: PyTree, draws: PyTree, start: jax.Array | int, window: int
+) -> PyTree:
+    return recurrence.guess(state, section(draws, start, window))
+
+
+@jax.jit
+def _coordinates(recurrence: Recurrence, states: PyTree) -> jax.Array:
+    return jax.vmap(recurrence.chart.coordinates)(states)
+
+
+@jax.jit
+def _iterate(
+    method: Newton,
+    recurrence: Recurrence,
+    iterate: tuple[PyTree, PyTree, Any],
+    inputs: PyTree,
+    scale: jax.Array | None,
+    count: jax.Array,
+    tolerance: float,
+    left: int,
+) -> tuple[Iteration, FoundPrefix, jax.Array]:
+    anchor, guess, memory = iterate
+    step = newton_iteration(method, recurrence, anchor, guess, inputs, memory, scale, count)
+    return step, found_prefix(step, tolerance, left), _coordinates(recurrence, step.guess)
+
+
+@jax.jit
+def _slide(
+    method: Newton,
+    recurrence: Recurrence,
+    step: Iteration,
+    draws: PyTree,
+    done: jax.Array | int,
+    accepted: jax.Array | int,
+) -> tuple[PyTree, PyTree, Any]:
+    """Return the anchor, the guess and the memory of the window that is ``accepted`` further on."""
+    window, dim = step.memory.value.shape
+    tail = _guess(recurrence, at(step.guess, window - 1), draws, done + window, window)
+    fresh = method.initial_memory(window, dim, step.memory.value.dtype)
+    guess, memory = shifted((step.guess, step.memory), (tail, fresh), accepted)
+    return at(step.values, accepted - 1), guess, memory
 
 
 def estimate_lyapunov(
