@@ -160,7 +160,10 @@ def test_pictures_of_arviz(data):
 def test_scoped_sites_and_plates():
     def part():
         with numpyro.plate("rows", 3, dim=-2), numpyro.plate("columns", 2, dim=-1):
-            return numpyro.sample("loc", dist.Normal(0.0, 1.0))
+            loc = numpyro.sample("loc", dist.Normal(0.0, 1.0))
+            numpyro.deterministic("powers", loc[..., None] ** jnp.arange(4))
+            numpyro.deterministic("mean", loc.mean())
+            return loc
 
     def model():
         numpyro.handlers.scope(part, prefix="left")()
@@ -169,8 +172,12 @@ def test_scoped_sites_and_plates():
     mcmc = MCMC(MALA(model, step_size=0.5), num_warmup=0, num_samples=5, progress_bar=False)
     mcmc.run(jax.random.key(0))
     posterior = to_arviz(mcmc)["posterior"]
-    assert set(posterior.data_vars) == {"left.loc", "free"}
+    assert set(posterior.data_vars) == {"left.loc", "left.powers", "left.mean", "free"}
     assert posterior["left.loc"].dims[2:] == ("left.rows", "left.columns")
+    # Of a deterministic site, what is left after the plates is its own.
+    assert posterior["left.powers"].dims[2:4] == ("left.rows", "left.columns")
+    assert posterior["left.powers"].shape == (1, 5, 3, 2, 4)
+    assert posterior["left.mean"].dims == ("chain", "draw")
     assert posterior["free"].shape == (1, 5, 2, 3)
 
 

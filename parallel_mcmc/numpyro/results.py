@@ -63,7 +63,11 @@ def results_of(mcmc: MCMC, with_log_likelihood: bool) -> Results:
     before = None
     if warmup is not None and warmup.draws is not None:
         before = sites_of(_constrain(mcmc), jax.tree.map(jnp.asarray, warmup.draws.position))
-    dims = {name: _plates(site) for name, site in trace.items() if site["type"] == "sample"}
+    dims = {
+        name: _plates(site)
+        for name, site in trace.items()
+        if site["type"] in ("sample", "deterministic")
+    }
     return Results(
         samples=thinned(mcmc.samples, kept),
         position=values,
@@ -96,9 +100,16 @@ def _is_factor(site: dict) -> bool:
 
 def _plates(site: dict) -> list[str | None]:
     """Return the plates of the batch dimensions, left to right; None where there is none."""
-    names: list[str | None] = [None] * len(site["fn"].batch_shape)
-    for frame in site["cond_indep_stack"]:
-        if -frame.dim <= len(names) and site["fn"].batch_shape[frame.dim] == frame.size:
+    frames = site["cond_indep_stack"]
+    if site["type"] == "sample":
+        batch_shape = site["fn"].batch_shape
+    else:
+        # A deterministic site does not say which of its dimensions are those of the plates.
+        outermost = max((-frame.dim for frame in frames), default=0)
+        batch_shape = jnp.shape(site["value"])[:outermost]
+    names: list[str | None] = [None] * len(batch_shape)
+    for frame in frames:
+        if -frame.dim <= len(names) and batch_shape[frame.dim] == frame.size:
             # As the variables, whose names hold no slash in ArviZ.
             names[frame.dim] = frame.name.replace("/", ".")
     return names
