@@ -16,10 +16,13 @@ export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := 0
 
 PYTEST := -m pytest -n $(WORKERS)
 ALL := -m "slow or not slow"
+# The slow tests open the site where there is a browser.
+BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all test-oldest test-newest coverage mutate lint format types docs notebooks bench clean
+.PHONY: help demo test test-all test-oldest test-newest coverage mutate lint format types docs \
+	check-site notebooks bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -30,6 +33,7 @@ demo: $(VENV)/.runtime ## draw a chain both ways and compare (options in ARGS)
 test: $(VENV)/.test ## run the fast tests and the doctests
 	$(BIN)/python $(PYTEST) $(ARGS)
 
+test-all: $(VENV)/.docs $(if $(BROWSER),$(VENV)/.site)
 test-all: $(VENV)/.test ## also run the slow tests and the notebooks
 	$(BIN)/python $(PYTEST) $(ALL) $(ARGS)
 
@@ -62,6 +66,9 @@ docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(VENV)/.docs ## build the site into site/, treating warnings as errors
 	$(BIN)/mkdocs build --strict
 
+check-site: docs $(VENV)/.site ## open every page of the site in Chromium, without a network
+	$(BIN)/python scripts/check_site.py $(ARGS)
+
 notebooks: $(VENV)/.test ## execute the notebooks in place (parts of their names in ARGS)
 	$(BIN)/python scripts/execute_notebooks.py $(ARGS)
 
@@ -77,7 +84,8 @@ $(VENV)/.runtime: pyproject.toml
 	$(BIN)/python $(PIP_INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.dev $(VENV)/.docs $(VENV)/.mutation: $(VENV)/.%: $(VENV)/.runtime
+EXTRAS := $(addprefix $(VENV)/.,test dev docs mutation site)
+$(EXTRAS): $(VENV)/.%: $(VENV)/.runtime
 	$(BIN)/python $(PIP_INSTALL) --editable ".[$*]"
 	@touch $@
 
