@@ -1,4 +1,4 @@
-"""What users read is executed: the examples of the README and the notebooks."""
+"""What users read is executed: the code of the README and of every page, and the notebooks."""
 
 import pathlib
 import re
@@ -12,16 +12,44 @@ ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"^### ([^\n]+)\n.*?```python\n(.*?)```", README, re.DOTALL | re.MULTILINE)
 FENCE = re.compile(r'^```python(?: title="([^"]+)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
-FILE = re.compile(r"`((?:docs|parallel_mcmc|tests)/[a-z_/]+\.(?:md|py))`")
-PAGES = sorted((ROOT / "docs" / "contributing").glob("*.md"))
-BLOCKS = [
-    pytest.param(title, code, id=f"{page.stem}-{number}")
-    for page in PAGES
-    for number, (title, code) in enumerate(FENCE.findall(page.read_text()))
-]
-QUOTATIONS = [block for block in BLOCKS if block.values[0]]
-PROGRAMS = [block for block in BLOCKS if not block.values[0]]
+FILE = re.compile(r"`((?:benchmarks|docs|notebooks|parallel_mcmc|scripts|tests)/[a-z0-9_/]+\.\w+)`")
+PAGES = {str(path.relative_to(ROOT / "docs")): path for path in (ROOT / "docs").rglob("*.md")}
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+# A block with the title of a file quotes it; the others are a program, from the top to the bottom.
+BLOCKS = {name: FENCE.findall(path.read_text()) for name, path in sorted(PAGES.items())}
+PROGRAMS = {
+    name: [code for title, code in blocks if not title]
+    for name, blocks in BLOCKS.items()
+    if not all(title for title, _ in blocks)
+}
+QUOTATIONS = [
+    pytest.param(title, code, id=f"{name}-{number}")
+    for name, blocks in BLOCKS.items()
+    for number, (title, code) in enumerate(blocks)
+    if title
+]
+SLOW = {"howto/diagnose.md"}
+
+
+def check_diagnosis(names):
+    good, bad = names["reports"]
+    assert good.iterations < 10 and good.fallback_steps == 0 and good.largest_gain > 100
+    assert bad.fallback_steps > 500 and bad.largest_gain < 2 and bad.condition_number > 90
+    assert names["tuned"].condition_number < 10
+    # The lines that the page shows, and those that it explains, are those of a report.
+    page = PAGES["howto/diagnose.md"].read_text()
+    labels = {line[:20].strip() for line in f"{good}\n{bad}".splitlines()}
+    shown = "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
+    assert {line[:20].strip() for line in shown.splitlines()} == labels
+    assert set(re.findall(r"^\| (\w[\w ]+?) \|", page, re.MULTILINE)) - {"line"} <= labels
+
+
+def check_long_runs(names):
+    assert names["thinned"]["x"].shape == (4, 1000, 3)
+
+
+# What a page says of its results, beyond that its code runs.
+CHECKS = {"howto/diagnose.md": check_diagnosis, "long_runs.md": check_long_runs}
 
 
 def test_readme_has_an_example_for_each_kind_of_user():
@@ -33,36 +61,32 @@ def test_readme_example(code):
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
 
 
-def test_long_runs(tmp_path, monkeypatch):
-    page = (ROOT / "docs" / "long_runs.md").read_text()
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(compile(code, "long_runs.md", "exec"), names)
-    assert names["thinned"]["x"].shape == (4, 1000, 3)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else []) for name in PROGRAMS],
+)
+def test_page(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # some write files
+    names = {"__name__": "__main__"}
+    for number, code in enumerate(PROGRAMS[page]):
+        exec(compile(code, f"{page}, block {number}", "exec"), names)
+    assert "False" not in capsys.readouterr().out  # some print whether they converged
+    CHECKS.get(page, lambda names: None)(names)
 
 
-@pytest.mark.slow
-def test_diagnosis():
-    page = (ROOT / "docs" / "howto" / "diagnose.md").read_text()
-    names = {}
-    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(compile(code, "diagnose.md", "exec"), names)
-    good, bad = names["reports"]
-    assert good.iterations < 10 and good.fallback_steps == 0 and good.largest_gain > 100
-    assert bad.fallback_steps > 500 and bad.largest_gain < 2 and bad.condition_number > 90
-    assert names["tuned"].condition_number < 10
-    # The lines that the page shows, and those that it explains, are those of a report.
-    labels = {line[:20].strip() for line in f"{good}\n{bad}".splitlines()}
-    shown = "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
-    assert {line[:20].strip() for line in shown.splitlines()} == labels
-    assert set(re.findall(r"^\| (\w[\w ]+?) \|", page, re.MULTILINE)) - {"line"} <= labels
+def test_what_is_said_of_a_page_is_said_of_one():
+    assert SLOW | CHECKS.keys() <= PROGRAMS.keys()
+
+
+def test_every_block_of_python_is_found():
+    for name, path in PAGES.items():
+        assert len(BLOCKS[name]) == path.read_text().count("```py"), name
 
 
 def test_every_guide_quotes_the_package():
-    assert len(BLOCKS) == sum(page.read_text().count("```python") for page in PAGES)
-    guides = {block.id.split("-")[0] for block in QUOTATIONS}
-    assert guides == {"adapter", "jacobian", "kernel", "safeguard"}
+    guides = {block.id.rpartition("-")[0] for block in QUOTATIONS}
+    names = ("adapter", "jacobian", "kernel", "safeguard")
+    assert guides == {f"contributing/{name}.md" for name in names}
 
 
 @pytest.mark.parametrize(("path", "code"), QUOTATIONS)
@@ -70,15 +94,9 @@ def test_quotation(path, code):
     assert "\n" + code in (ROOT / path).read_text(), f"no longer in {path}, word for word"
 
 
-@pytest.mark.parametrize(("_", "code"), PROGRAMS)
-def test_program_of_a_guide(_, code, capsys):
-    exec(compile(code, "guide", "exec"), {"__name__": "__main__"})
-    assert "False" not in capsys.readouterr().out  # each prints whether it converged
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_paths_in_a_guide_exist(page):
-    for path in FILE.findall(page.read_text()):
+@pytest.mark.parametrize("page", ["../README.md", "../CONTRIBUTING.md", *PAGES])
+def test_paths_on_a_page_exist(page):
+    for path in FILE.findall((ROOT / "docs" / page).read_text()):
         assert (ROOT / path).is_file(), path
 
 
