@@ -1,3 +1,8 @@
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
 import jax
 import pytest
 
@@ -26,3 +31,14 @@ def _compiled_programs_are_dropped():
     """
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """Build the site, and return its folder."""
+    if importlib.util.find_spec("mkdocs") is None:
+        pytest.skip("needs mkdocs")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
+    subprocess.run(command, cwd=pathlib.Path(__file__).parents[1], check=True)
+    return folder

@@ -11,6 +11,8 @@ import types
 
 import pytest
 
+import parallel_mcmc
+
 PAGES = sorted((pathlib.Path(__file__).parents[1] / "docs" / "api").glob("*.md"))
 MODULES = [
     "parallel_mcmc",
@@ -80,14 +82,28 @@ def test_no_name_is_on_two_pages():
     assert len(DIRECTIVES) == len(set(DIRECTIVES))
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_public_name_is_in_the_reference(name):
+def described(name):
+    """Return what the reference has to show for a public name."""
     thing = resolve(name)
     # A kernel's class is described by the function that makes it.
     made_by = re.search(r"made by :func:`(\w+)`", thing.__doc__ or "")
-    if made_by:
-        thing = getattr(importlib.import_module(name.rpartition(".")[0]), made_by[1])
-    assert any(thing is shown for shown in covered())
+    return resolve(f"{name.rpartition('.')[0]}.{made_by[1]}") if made_by else thing
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_name_is_in_the_reference(name):
+    assert any(described(name) is shown for shown in covered())
+
+
+@pytest.mark.slow
+def test_public_names_are_on_the_built_pages(site):
+    heading = re.compile(r'<h\d id="(parallel_mcmc\.[\w.]+)" class="doc doc-heading">')
+    pages = [page.read_text() for page in sorted((site / "api").rglob("*.html"))]
+    headings = {name for page in pages for name in heading.findall(page)}
+    assert {f"parallel_mcmc.{name}" for name in parallel_mcmc.__all__} <= headings
+    shown = [resolve(name) for name in headings if name.rpartition(".")[0] in MODULES]
+    missing = [name for name in PUBLIC if not any(described(name) is thing for thing in shown)]
+    assert not missing
 
 
 @pytest.mark.parametrize("name", PUBLIC)
