@@ -22,10 +22,21 @@ __all__ = ["to_arviz"]
 DATA_TREE = int(az.__version__.split(".")[0]) >= 1
 
 
+class History(NamedTuple):
+    """Draws of which nothing is known but their states and infos, as :class:`Samples` has them."""
+
+    position: PyTree
+    info: PyTree
+    logdensity: Any
+    stats: None = None
+    step_size: None = None
+    sampling_time: None = None
+
+
 class Results(NamedTuple):
     """What an adapter knows of its samples."""
 
-    samples: Samples
+    samples: Samples | History
     """The draws that are kept."""
     position: PyTree
     """Values of the posterior's variables, leaves ``(num_chains, num_draws, ...)``."""
@@ -63,11 +74,11 @@ def to_arviz(
     a constant), ``acceptance_rate``, ``diverging``, ``step_size``, ``n_steps`` (gradient
     evaluations of the transition itself), ``energy`` (that of the draw; not a number where the
     acceptance probability underflowed to 0), and besides ``accepted`` and ``accept_margin``
-    (:class:`~parallel_mcmc.kernels.metropolis.TransitionInfo`). What a kernel does not report is
-    left out: a Gibbs sampler, say, does not know its log density. Of every chain it holds how it
-    was solved: whether it ``converged``, the ``newton_iterations``, the gradient ``evaluations``,
-    the largest ``residual``, in posterior standard deviations, and ``fallback``, the draws that
-    the plain loop had to make.
+    (:class:`~parallel_mcmc.kernels.metropolis.TransitionInfo`), or the ``tree_depth`` of BlackJAX's
+    NUTS. What a kernel does not report is left out: a Gibbs sampler, say, does not know its log
+    density. Of every chain it holds how it was solved: whether it ``converged``, the
+    ``newton_iterations``, the gradient ``evaluations``, the largest ``residual``, in posterior
+    standard deviations, and ``fallback``, the draws that the plain loop had to make.
 
     Attributes tell the library and its version, the seconds of sampling, the steps of the warmup
     and the gradient evaluations of a draw.
@@ -78,6 +89,9 @@ def to_arviz(
         What :func:`parallel_mcmc.sample` returned, or a :class:`parallel_mcmc.numpyro.MCMC` that
         has run. The latter gives the values of the model's sites, names dimensions after the
         model's plates, and adds the observed data and the draws of a warmup that were collected.
+        Or the states and infos of a BlackJAX algorithm, a pair as
+        :func:`parallel_mcmc.blackjax.run_inference_algorithm` returns it, with a leading axis of
+        draws, or two of chains and draws; of the solver it tells nothing.
     position
         Values that take the place of ``samples.position``, such as a transform of it; leaves
         ``(num_chains, num_samples, ...)``.
@@ -168,11 +182,7 @@ def to_arviz(
     data = {"posterior": posterior, "sample_stats": _sample_stats(samples)}
     data |= {name: _named(group) for name, group in known.items() if group}
     library = _provenance(results)
-    evaluations = float(np.sum(samples.stats.gradient_evaluations) / np.prod(shape))
-    attrs = {
-        name: library | ({"gradient_evaluations_per_draw": evaluations} if "stats" in name else {})
-        for name in ("posterior", "sample_stats")
-    }
+    attrs = {"posterior": library, "sample_stats": library | _work(samples)}
     _require_dims(dims or {}, data)
     all_dims = {_dotted(name): list(values) for name, values in results.dims.items()}
     all_dims |= {_dotted(name): list(values) for name, values in (dims or {}).items()}
@@ -214,7 +224,11 @@ def _from_dict(data: dict, attrs: dict, **options: Any) -> Any:
 
 def _results(samples: Any, log_likelihood: Any, warmup: WarmupResult | None) -> Results:
     """Return what there is to convert, whatever it comes from."""
-    if isinstance(samples, Samples):
+    if isinstance(samples, tuple):
+        from parallel_mcmc.blackjax.results import history_of
+
+        samples = history_of(samples)
+    if isinstance(samples, Samples | History):
         if isinstance(log_likelihood, bool):
             raise ValueError("log_likelihood must be a dictionary of arrays: samples have no model")
         before = None if warmup is None or warmup.draws is None else warmup.draws.position
@@ -224,7 +238,8 @@ def _results(samples: Any, log_likelihood: Any, warmup: WarmupResult | None) -> 
 
     if not isinstance(samples, MCMC):
         raise TypeError(
-            "samples must be those of parallel_mcmc.sample, or a parallel_mcmc.numpyro.MCMC, got "
+            "samples must be those of parallel_mcmc.sample, a parallel_mcmc.numpyro.MCMC, or a "
+            "pair of BlackJAX's states and infos, got "
             f"{type(samples).__module__}.{type(samples).__name__}"
         )
     if warmup is not None:
@@ -290,12 +305,12 @@ def _warmup_groups(results: Results) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
-def _shape(samples: Samples) -> tuple[int, int]:
+def _shape(samples: Samples | History) -> tuple[int, int]:
     """Return the numbers of chains and draws."""
     return np.shape(jax.tree.leaves(samples.position)[0])[:2]
 
 
-def _sample_stats(samples: Samples) -> dict[str, np.ndarray]:
+def _sample_stats(samples: Samples | History) -> dict[str, np.ndarray]:
     stats = _transition_stats(samples.info, samples.logdensity)
     if samples.step_size is not None:
         step_size = np.asarray(samples.step_size)[:, None]
@@ -310,6 +325,7 @@ def _transition_stats(info: Any, logdensity: Any) -> dict[str, np.ndarray]:
         "n_steps": "num_integration_steps",
         "accepted": "is_accepted",
         "accept_margin": "accept_margin",
+        "tree_depth": "num_trajectory_expansions",
     }
     stats = {name: getattr(info, field, None) for name, field in fields.items()}
     stats = {"lp": logdensity, "energy": _energy(info), **stats}
@@ -318,10 +334,11 @@ def _transition_stats(info: Any, logdensity: Any) -> dict[str, np.ndarray]:
 
 def _energy(info: Any) -> np.ndarray | None:
     """Return the energy of the draws: the info has that of the proposals, as BlackJAX's."""
-    try:
-        energy, accepted, rate = info.energy, info.is_accepted, info.acceptance_rate
-    except AttributeError:
-        return None
+    energy = getattr(info, "energy", None)
+    accepted, rate = (getattr(info, name, None) for name in ("is_accepted", "acceptance_rate"))
+    if energy is None or accepted is None:
+        # That of NUTS, which accepts and rejects nothing, is the draw's own.
+        return energy
     energy, rate = np.asarray(energy), np.asarray(rate)
     # A proposal with acceptance probability p < 1 has log p less energy to spare than the draw.
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -330,9 +347,18 @@ def _energy(info: Any) -> np.ndarray | None:
     return np.where(accepted, energy, initial).astype(energy.dtype)
 
 
-def _solver_stats(samples: Samples) -> dict[str, np.ndarray]:
+def _work(samples: Samples | History) -> dict[str, float]:
+    if samples.stats is None:
+        return {}
+    evaluations = np.sum(samples.stats.gradient_evaluations) / np.prod(_shape(samples))
+    return {"gradient_evaluations_per_draw": float(evaluations)}
+
+
+def _solver_stats(samples: Samples | History) -> dict[str, np.ndarray]:
     """Return one number a chain."""
     stats = samples.stats
+    if stats is None:
+        return {}
     values = {
         "converged": stats.converged,
         "newton_iterations": stats.iterations,

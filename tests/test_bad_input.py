@@ -421,7 +421,10 @@ CASES = {
         "window": NOT_COUNT,
     },
     "to_arviz": {
-        "samples": [({"x": X}, TypeError, "samples must be those of parallel_mcmc.sample")],
+        "samples": [
+            ({"x": X}, TypeError, "samples must be those of parallel_mcmc.sample"),
+            ((X, X), TypeError, "samples must be a pair of BlackJAX's states and infos"),
+        ],
         "position": [
             ({"a": np.zeros((3, 3))}, ValueError, r"position must have the leading axes \(1, 20\)"),
             ("a", ValueError, r"position must have the leading axes \(1, 20\)"),
