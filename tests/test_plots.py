@@ -156,9 +156,15 @@ KERNEL = pmc.mala(lambda q: -0.5 * jnp.sum(q**2 + 0.1 * q**4), 0.3)
 START = jnp.zeros(2)
 
 
-def chain(solver, num_samples=80):
+def chain(solver, num_samples=80, window=None):
     return pmc.sample(
-        jax.random.key(3), KERNEL, START, num_samples, solver=solver, progress_bar=False
+        jax.random.key(3),
+        KERNEL,
+        START,
+        num_samples,
+        solver=solver,
+        window=window,
+        progress_bar=False,
     )
 
 
@@ -176,10 +182,12 @@ def test_the_last_iterate_is_the_chain(recorded):
     # What has been found stays: those draws are exact.
     for done, iterate in zip(recorded.done, recorded.coordinates[1:], strict=True):
         np.testing.assert_allclose(iterate[: done - 1], sequential[: done - 1], atol=1e-3)
+    stats = chain(pmc.deer(), window=recorded.window).stats
+    assert len(recorded.done) == stats.iterations[0]
+    # Every evaluation of a step is one of the log density with its gradient, and one to lift it.
+    assert 2 * recorded.evaluations == stats.gradient_evaluations[0]
     if recorded.window == 80:
-        parallel = chain(pmc.deer()).stats.iterations
-        # The driver's windows are smaller on a CPU.
-        assert len(recorded.done) <= parallel[0]
+        assert np.isfinite(recorded.residual).all()
     else:
         assert np.isnan(recorded.residual[0, 16:]).all()
         assert np.isnan(recorded.coordinates[0, 16:]).all()
@@ -227,7 +235,7 @@ def test_residuals_and_front(recorded):
 
 def test_iterates_that_run_away_leave_colours_for_the_rest():
     residual = np.array([[np.inf, 1e300, 1.0], [np.nan, 1e-3, 0.0]])
-    recorded = Iterations(np.zeros((3, 3, 1)), residual, np.array([1, 3]), 3, 1e-4)
+    recorded = Iterations(np.zeros((3, 3, 1)), residual, np.array([1, 3]), 3, 1e-4, 6)
     ax = plot_residuals(recorded)
     drawn(ax.figure)
     assert ax.get_images()[0].norm.vmax == 1e4

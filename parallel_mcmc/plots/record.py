@@ -42,6 +42,8 @@ class Iterations:
     """Draws solved for together."""
     tolerance: float
     """Largest residual of a draw that is taken as found."""
+    evaluations: int
+    """Steps evaluated in all, Jacobian-vector products included."""
 
 
 def record_iterations(
@@ -98,19 +100,22 @@ def record_iterations(
     bound = kernel.bind(position)
     recurrence = bound.recurrence
     draws = jax.vmap(bound.draw)(jax.random.split(key, num_samples))
-    # The last windows look beyond the end, at draws whose results are dropped.
-    draws = padded_by(draws, 2 * window)
+    # As in the solver: a window that holds the whole chain stays where it is. One that slides
+    # looks beyond the end at last, at draws whose results are dropped.
+    sliding = window < num_samples
+    draws = padded_by(draws, 2 * window if sliding else 0)
     anchor = bound.enter(kernel.init(position))
     first = recurrence.chart.coordinates(anchor)
     tolerance = default_tolerance(first.dtype)
     scale = bound.solver_scale(first.dtype)
     guess = _guess(recurrence, anchor, draws, 0, window)
-    memory, done = method.initial_memory(window, first.size, first.dtype), 0
+    memory = method.initial_memory(window, first.size, first.dtype)
+    begin = done = 0
     seen = np.full((num_samples + window, first.size), np.nan)
     seen[:window] = _coordinates(recurrence, guess)
     iterates, residuals, found = [seen[:num_samples].copy()], [], []
     while done < num_samples and len(found) < max_iterations:
-        inputs = section(draws, done, window)
+        inputs = section(draws, begin, window)
         step, prefix, coordinates = _iterate(
             method,
             recurrence,
@@ -119,21 +124,30 @@ def record_iterations(
             scale,
             len(found),
             tolerance,
-            num_samples - done,
+            num_samples - begin,
         )
         residual = np.full(num_samples + window, np.nan)
-        residual[done : done + window] = step.gap
-        seen[done : done + window] = coordinates
+        residual[begin : begin + window] = step.gap
+        seen[begin : begin + window] = coordinates
         accepted = int(prefix.accepted)
+        done = begin + accepted
         iterates.append(seen[:num_samples].copy())
         residuals.append(residual[:num_samples])
-        found.append(done + accepted)
+        found.append(done)
         if prefix.blocked:
             break
-        anchor, guess, memory = _slide(method, recurrence, step, draws, done, accepted)
-        done += accepted
+        if sliding:
+            anchor, guess, memory = _slide(method, recurrence, step, draws, begin, accepted)
+            begin = done
+        else:
+            guess, memory = step.guess, step.memory
     return Iterations(
-        np.stack(iterates), np.stack(residuals), np.array(found), window, float(tolerance)
+        np.stack(iterates),
+        np.stack(residuals),
+        np.array(found),
+        window,
+        float(tolerance),
+        len(found) * window * method.jacobian.evaluations(first.size),
     )
 
 
