@@ -127,7 +127,12 @@ def newton_iteration(
         if method.trust_region is None:
             correction = axis.solve_before(operator, change)
         else:
-            moved = method.trust_region.solve(operator.rescaled(scale), change / scale)
+            # It weighs what is exact already against what comes after, unless they are cut apart.
+            (exact,) = axis.leading(gap == 0)
+            positions = axis.positions(len(y))
+            change = jnp.where((positions >= exact)[:, None], change, 0)
+            beyond = operator.scaled(jnp.where(positions > exact, 1, 0).astype(y.dtype))
+            moved = method.trust_region.solve(beyond.rescaled(scale), change / scale)
             correction = delayed(moved * scale)
         if method.radius is None:
             return correction

@@ -255,3 +255,20 @@ def test_without_a_scale_the_iterate_gives_it(x64, method):
     )
     np.testing.assert_allclose(second.guess, known.guess)
     np.testing.assert_allclose(second.memory.cap, known.memory.cap)
+
+
+@pytest.mark.parametrize("method", [pmc.elk(0.1), pmc.quasi_elk(0.1)])
+def test_a_trust_region_leaves_what_is_exact(x64, method):
+    """After k iterations the first k states are exact, whatever comes after them."""
+
+    def step(x, u):
+        return 3.9 * x * (1 - x) + 0 * u  # chaotic, and wild beyond [0, 1]
+
+    inputs, start = jnp.zeros((12, 1)), jnp.array([0.2])
+    exact = jax.lax.scan(lambda x, u: (step(x, u),) * 2, start, inputs)[1]
+    guess = jnp.linspace(-5, 5, 12)[:, None]
+    memory = None
+    for done in range(1, 13):
+        found = iteration(method, guess, inputs, step=step, anchor=start, memory=memory)
+        guess, memory = found.guess, found.memory
+        np.testing.assert_allclose(guess[:done], exact[:done], rtol=1e-9)
