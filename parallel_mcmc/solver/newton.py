@@ -161,7 +161,10 @@ def newton_iteration(
         finite,
     )
     contraction = _contraction((y - memory.value) / scale, move, norm, memory.known)
-    margin = None if recurrence.margin is None else jax.vmap(recurrence.margin)(aux)
+    margin = None
+    if recurrence.margin is not None:
+        # The size, because there may be no information to take it from.
+        margin = jax.vmap(recurrence.margin, axis_size=len(gap))(aux)
     residual = _next_residual(gap, contraction, margin, axis)
     return Iteration(values, aux, moved, before, remembered, model, finite, gap, residual)
 
