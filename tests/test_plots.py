@@ -241,14 +241,24 @@ def test_iterates_that_run_away_leave_colours_for_the_rest():
     assert ax.get_images()[0].norm.vmax == 1e4
 
 
-def test_animation(recorded, tmp_path):
-    file = tmp_path / "chain.gif"
-    animation = animate_iterations(recorded, index=1, file=file)
+@pytest.mark.parametrize("suffix", ["gif", "png"])
+def test_animation(recorded, tmp_path, suffix):
+    file = tmp_path / f"chain.{suffix}"
+    animation = animate_iterations(recorded, index=1, file=file, frames_per_second=5)
     from PIL import Image
 
     with Image.open(file) as image:
         assert image.n_frames == len(recorded.coordinates)
         assert image.size == (800, 340)
+        times, pictures = [], []
+        for frame in range(image.n_frames):
+            image.seek(frame)
+            pictures.append(np.asarray(image.convert("RGB"), dtype=int))
+            times.append(image.info["duration"])
+    assert times[-1] > 3 * times[0] == 3 * 200
+    # The colours of the palette are those drawn: blue for what is found, at the end alone.
+    blue = [(np.abs(p - [0, 114, 178]).sum(axis=2) < 30).sum() for p in pictures]
+    assert blue[-1] > 3 * blue[0]
     ax = animation._fig.axes[0]
     line = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
     np.testing.assert_array_equal(line["iterate"], recorded.coordinates[-1, :, 1])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from parallel_mcmc.plots.record import Iterations
 from parallel_mcmc.plots.style import COLOURS, GREY, new_axes
@@ -18,6 +21,8 @@ from parallel_mcmc.solver.lyapunov import LyapunovEstimate
 
 LARGEST = 1e4
 """Residuals beyond have one colour."""
+HELD = 6
+"""Frames that the last picture of an animation stays for."""
 
 
 def plot_residuals(iterations: Iterations, *, ax: Axes | None = None) -> Axes:
@@ -183,9 +188,10 @@ def animate_iterations(
     index
         Which whitened coordinate to show.
     file
-        Where to write a gif, if anywhere.
+        Where to write it, if anywhere, as a GIF or, which notebooks and their converters show
+        like any picture, as an animated PNG (``.png``).
     frames_per_second
-        Speed of the gif.
+        Speed of the file; the last picture stays for a while.
 
     Returns
     -------
@@ -233,9 +239,34 @@ def animate_iterations(
         return [line, found, title]
 
     animation = FuncAnimation(figure, show, frames=len(paths), interval=1000 / frames_per_second)
-    if file is None:
-        # Drawn once, lest Matplotlib warns of an animation that nobody has seen.
-        animation._draw_was_started = True  # pyright: ignore[reportAttributeAccessIssue]
-    else:
-        animation.save(os.fspath(file), writer=PillowWriter(fps=frames_per_second))
+    # Taken for drawn, lest Matplotlib warns of an animation that nobody has seen.
+    animation._draw_was_started = True  # pyright: ignore[reportAttributeAccessIssue]
+    if file is not None:
+        _write(figure, show, len(paths), file, round(1000 / frames_per_second))
     return animation
+
+
+def _write(
+    figure: Figure,
+    show: Callable[[int], Any],
+    count: int,
+    file: str | os.PathLike[str],
+    milliseconds: int,
+) -> None:
+    """Write frames of one palette, which takes a fraction of the space; the last one is held."""
+    canvas = FigureCanvasAgg(figure)
+    frames = []
+    for index in range(count):
+        show(index)
+        canvas.draw()
+        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
+    some = np.concatenate([np.asarray(frames[i]) for i in (0, count // 2, -1)])
+    palette = Image.fromarray(some).quantize(64)
+    first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
+    first.save(
+        file,
+        save_all=True,
+        append_images=rest,
+        duration=[*[milliseconds] * len(rest), HELD * milliseconds],
+        loop=0,
+    )
