@@ -256,7 +256,8 @@ def test_animation(recorded, tmp_path, suffix):
             pictures.append(np.asarray(image.convert("RGB"), dtype=int))
             times.append(image.info["duration"])
     assert times[-1] > 3 * times[0] == 3 * 200
-    # The colours of the palette are those drawn: blue for what is found, at the end alone.
+    # The colours are those drawn: white, and blue for what is found, at the end alone.
+    assert all((p == 255).all(axis=2).mean() > 0.5 for p in pictures)
     blue = [(np.abs(p - [0, 114, 178]).sum(axis=2) < 30).sum() for p in pictures]
     assert blue[-1] > 3 * blue[0]
     ax = animation._fig.axes[0]

@@ -88,7 +88,13 @@ def plot_convergence(
     ax.grid(axis="y", color="0.9", linewidth=0.8)
     if any(histories):
         # Above the axes, where no curve can be.
-        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+        ax.legend(
+            frameon=False,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            borderaxespad=0,
+            ncols=1 if len(histories) < 4 else 3,
+        )
     # The axes may be in a subfigure.
     return ax.figure.figure
 

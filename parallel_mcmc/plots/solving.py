@@ -260,8 +260,12 @@ def _write(
         show(index)
         canvas.draw()
         frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
-    some = np.concatenate([np.asarray(frames[i]) for i in (0, count // 2, -1)])
-    palette = Image.fromarray(some).quantize(64)
+    some = Image.fromarray(np.concatenate([frames[i] for i in (0, count // 2, -1)]))
+    colours = np.array(some.quantize(63).getpalette()).reshape(-1, 3)
+    # The background, which would be averaged with what is nearly white.
+    colours[colours.min(axis=1) > 240] = 255
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([255, 255, 255, *colours.ravel().tolist()])
     first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     first.save(
         file,
