@@ -397,6 +397,8 @@ CASES = {
         "regularise": NOT_FLAG,
         "keep_draws": NOT_FLAG,
         "progress_bar": NOT_FLAG,
+        "solver": SOLVER,
+        "window": [case for case in NOT_COUNT if case[0] is not None],
     },
     "HMC": NUMPYRO
     | {

@@ -135,6 +135,11 @@ class WhitenedKernel:
         """Evaluations of one transition: 1, that of the next position or of the proposal."""
         return 1
 
+    @property
+    def largest_step_size(self) -> Any:
+        """The step size above which larger ones are no different, if there is one; here, none."""
+        return jnp.inf
+
     def method(self, dim: int) -> Newton:
         """Return the Newton method that suits the kernel: here, that with its own surrogate."""
         return Newton(Surrogate())

@@ -81,7 +81,7 @@ class MCMC(numpyro.infer.MCMC):
         new data of the same shape and type do not compile again. Models that need the values of
         their data while they are traced, for example for a shape, do compile again.
     solver, window
-        How the chains are solved; see :func:`parallel_mcmc.sample`.
+        How the chains are solved, and the blocks of the warmup; see :func:`parallel_mcmc.sample`.
 
     Attributes
     ----------
@@ -353,6 +353,8 @@ class MCMC(numpyro.infer.MCMC):
             init_params,
             keep_draws=keep_draws,
             progress_bar=self.progress_bar,
+            solver=self.solver,
+            window=self.window,
         )
         self.warmup_result = start.result
         return start

@@ -44,6 +44,7 @@ from parallel_mcmc.numpyro.state import (
     split_keys,
     transition_key,
 )
+from parallel_mcmc.solver import Newton
 from parallel_mcmc.warmup import WarmupResult, window_adaptation
 
 
@@ -173,6 +174,8 @@ class Sampler(MCMCKernel):
         *,
         keep_draws: bool = False,
         progress_bar: bool = False,
+        solver: str | Newton = "sequential",
+        window: int | None = None,
     ) -> Start:
         """Find initial positions and tune the kernel from there.
 
@@ -191,6 +194,8 @@ class Sampler(MCMCKernel):
             Whether the result holds the draws of the warmup.
         progress_bar
             Whether to show one.
+        solver, window
+            How the blocks of the warmup are solved.
         """
         num_chains = None if is_prng_key(keys) else len(keys)
         key_init, key_warmup, key_next = split_keys(keys, 3)
@@ -217,6 +222,8 @@ class Sampler(MCMCKernel):
                 structure=structure,
                 keep_draws=keep_draws,
                 progress_bar=progress_bar,
+                solver=solver,
+                window=window,
                 **self._adaptation,
             )
             states = result.state

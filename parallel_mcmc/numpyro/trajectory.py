@@ -55,6 +55,11 @@ class TrajectoryHMC(GradientKernel):
         """The number of leapfrog steps."""
         return self.leapfrog().num_integration_steps
 
+    @property
+    def largest_step_size(self) -> Any:
+        """The length of the trajectory, which is then one step."""
+        return self.trajectory_length
+
     def unit_gaussian(self, draw: Draw) -> tuple[jax.Array, jax.Array]:
         """Return the map of the HMC kernel."""
         return self.leapfrog().unit_gaussian(draw)

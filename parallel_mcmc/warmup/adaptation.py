@@ -14,9 +14,15 @@ from tqdm.auto import tqdm
 
 from parallel_mcmc._errors import is_number, require_flag, require_key, require_positive_int
 from parallel_mcmc._tree import PyTree, any_traced, at
+from parallel_mcmc.choice import choose_runner
+from parallel_mcmc.kernels.chain import ChainStats
 from parallel_mcmc.kernels.start import initial_states
-from parallel_mcmc.warmup.loop import WarmupDraws, advance, finish, start
-from parallel_mcmc.warmup.schedule import build_schedule
+from parallel_mcmc.solver import Newton
+from parallel_mcmc.warmup.carried import Rules, WarmupDraws
+from parallel_mcmc.warmup.loop import advance, finish, start
+from parallel_mcmc.warmup.moments import Covariance
+from parallel_mcmc.warmup.running import sizes
+from parallel_mcmc.warmup.schedule import build_schedule, cut
 
 SEGMENTS = 20
 """How often the progress bar moves."""
@@ -38,6 +44,8 @@ class WarmupResult:
     """Mean acceptance rate of the chains at every step, shape ``(num_steps,)``."""
     step_sizes: jax.Array
     """Step size of every step, shape ``(num_chains, num_steps)``."""
+    stats: ChainStats
+    """How the chains were solved; fields of shape ``(num_chains,)``."""
     draws: WarmupDraws | None = None
     """The draws of the warmup, if they were to be kept."""
 
@@ -66,14 +74,17 @@ def window_adaptation(
     regularise: bool = True,
     keep_draws: bool = False,
     progress_bar: bool = False,
+    solver: str | Newton = "auto",
+    window: int | None = None,
 ) -> WarmupResult:
     """Tune the step size and the metric of a kernel, by Stan's schedule.
 
     One tuned kernel comes out. The chains share one metric: the covariance of all their positions,
     and before the last window, since the chains may still be on their way, the metric of least
     Fisher divergence, which takes their gradients into account. Step sizes are found by dual
-    averaging: before the last window every chain has one of its own, and then all have the same, by
-    their mean acceptance rate. Both start from those of ``kernel``.
+    averaging of the acceptance rates of blocks of steps: before the last window every chain has one
+    of its own, and then all have the same, by their mean acceptance rate. Both start from those of
+    ``kernel``.
 
     Parameters
     ----------
@@ -105,6 +116,13 @@ def window_adaptation(
         Whether to return the draws of the warmup as well.
     progress_bar
         Whether to show one.
+    solver
+        ``"parallel"``, ``"sequential"``, a :class:`~parallel_mcmc.Newton` method, or ``"auto"``:
+        parallel on an accelerator, the plain loop on a CPU. The step size and the metric are the
+        same up to rounding: they change only between blocks of steps, and each block is solved.
+    window
+        Steps solved for together, of the at most 50 of a block; by default 32 on a CPU, all on an
+        accelerator.
 
     Returns
     -------
@@ -158,51 +176,63 @@ def window_adaptation(
     states = initial_states(kernel, initial_position, num_chains)
     example = at(states.position, 0)
 
+    runner = choose_runner(solver, window, num_steps)
+
     schedule = build_schedule(num_steps)
-    if not adapt_mass_matrix:
-        schedule = jax.tree.map(np.zeros_like, schedule)
+    estimator = None
+    if adapt_mass_matrix:
+        structure = _checked_structure(structure, dense, example)
+        estimator = Covariance(dense, regularise, structure)
+    else:
+        quiet = np.zeros(num_steps, bool)
+        schedule = schedule._replace(is_slow=quiet, is_window_end=quiet)
+    largest = getattr(kernel, "largest_step_size", np.inf)
+    rules = Rules(estimator, target_acceptance_rate, largest)
+    parts = cut(schedule, sizes(runner))
     keys = jax.random.split(key, num_steps)
     adaptation = start(
+        runner,
         kernel,
         states,
-        keys,
-        _checked_structure(structure, dense, example),
-        dense=dense,
+        rules,
+        num_steps=num_steps,
         adapt_step_size=adapt_step_size,
-        adapt_mass_matrix=adapt_mass_matrix,
         keep_draws=keep_draws,
     )
     # The loop is then the same program whatever the kind of the given metric.
-    kernel = dataclasses.replace(kernel, step_size=adaptation.step_size, metric=adaptation.metric)
-    # Without a bar there is nothing to stop for.
-    stops = np.linspace(
-        0, num_steps, min(SEGMENTS, num_steps) + 1 if progress_bar else 2, dtype=int
+    kernel = dataclasses.replace(
+        kernel, step_size=adaptation.step_size[0], metric=adaptation.metric
     )
+    # Without a bar there is nothing to stop for.
+    total = len(parts.count)
+    stops = np.linspace(0, total, min(SEGMENTS, total) + 1 if progress_bar else 2, dtype=int)
     with tqdm(total=num_steps, disable=not progress_bar, unit="step", desc="warmup") as progress:
         for first, stop in zip(stops[:-1], stops[1:], strict=True):
             adaptation = advance(
+                runner,
                 kernel,
                 example,
                 adaptation,
                 keys,
-                schedule,
-                target_acceptance_rate,
+                parts,
+                rules,
                 first,
                 stop,
                 find_step_size=find_step_size,
-                regularise=regularise,
             )
             jax.block_until_ready(adaptation)
-            progress.update(int(stop - first))
+            progress.update(int(parts.count[first:stop].sum()))
     step_size, states = finish(kernel, example, adaptation)
+    history = adaptation.history
     return WarmupResult(
         kernel=dataclasses.replace(kernel, step_size=step_size, metric=adaptation.metric),
         state=states,
         step_size=step_size,
         inverse_mass_matrix=adaptation.metric.inverse_mass_matrix(),
-        acceptance_rate=adaptation.acceptance_rate,
-        step_sizes=adaptation.step_sizes.T,
-        draws=jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), adaptation.draws),
+        acceptance_rate=history.acceptance_rate[:num_steps],
+        step_sizes=history.step_size[:, :num_steps],
+        stats=adaptation.stats,
+        draws=jax.tree.map(lambda leaf: leaf[:, :num_steps], history.draws),
     )
 
 

@@ -4,175 +4,138 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from parallel_mcmc._tree import PyTree, at
+from parallel_mcmc._tree import PyTree, at, repeated
 from parallel_mcmc.kernels.base import BoundKernel
+from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.metric import Metric
 from parallel_mcmc.warmup import step_size as dual_averaging
-from parallel_mcmc.warmup.moments import (
-    Moments,
-    converted,
-    gathered,
-    no_moments,
-    renewed_metric,
-)
-from parallel_mcmc.warmup.schedule import Schedule
+from parallel_mcmc.warmup.carried import Adaptation, Block, History, Rules, WarmupDraws
+from parallel_mcmc.warmup.running import joined, run_part, sizes
+from parallel_mcmc.warmup.schedule import Parts
 
 
-class WarmupDraws(NamedTuple):
-    """What the chains drew while the kernel was tuned."""
-
-    position: PyTree
-    """Leaves ``(num_chains, num_steps, ...)``."""
-    logdensity: jax.Array
-    """Shape ``(num_chains, num_steps)``."""
-    info: PyTree
-    """Information about every transition, leaves ``(num_chains, num_steps)``."""
-
-
-class Adaptation(NamedTuple):
-    """What the loop over the warmup's steps carries."""
-
-    states: PyTree
-    """States of the recurrence, in the coordinates of ``metric``; leading axis num_chains."""
-    step_size: jax.Array
-    """Of every chain, shape ``(num_chains,)``; from the last window on all are the same."""
-    metric: Metric
-    averaging: dual_averaging.DualAveraging | None
-    """Of every chain; None if the step size is not adapted."""
-    moments: Moments | None
-    """None if the metric is not adapted."""
-    acceptance_rate: jax.Array
-    """Of every step so far, shape ``(num_steps,)``."""
-    step_sizes: jax.Array
-    """Of every step so far, shape ``(num_steps, num_chains)``."""
-    structure: jax.Array | None
-    """Which entries of a dense metric are adapted, boolean ``(D, D)``; None for all."""
-    draws: WarmupDraws | None
-    """Of every step so far, leaves ``(num_steps, num_chains, ...)``; None if not kept."""
-
-
-@partial(jax.jit, static_argnames=("dense", "adapt_step_size", "adapt_mass_matrix", "keep_draws"))
+@partial(jax.jit, static_argnames=("num_steps", "adapt_step_size", "keep_draws"))
 def start(
+    runner: Parallel | Sequential,
     kernel: Any,
     states: PyTree,
-    keys: jax.Array,
-    structure: jax.Array | None,
+    rules: Rules,
     *,
-    dense: bool,
+    num_steps: int,
     adapt_step_size: bool,
-    adapt_mass_matrix: bool,
     keep_draws: bool,
 ) -> Adaptation:
     """Return what the loop carries before the first step."""
-    num_steps, num_chains = len(keys), len(states.logdensity)
+    num_chains = len(states.logdensity)
     example = at(states.position, 0)
     # Checks that the kernel's own metric fits.
     kernel.bind(example)
     vector = ravel_pytree(example)[0]
     dim, dtype = vector.size, vector.dtype
-    step_size = jnp.asarray(kernel.step_size, dtype)
-    first_metric = (
-        converted(kernel.metric, dim, dense, dtype) if adapt_mass_matrix else kernel.metric
+    step_size = jnp.full(num_chains, jnp.asarray(kernel.step_size, dtype))
+    metric = (
+        kernel.metric if rules.metric is None else rules.metric.first(kernel.metric, dim, dtype)
     )
-    bound = _bind(kernel, step_size, first_metric, example)
+    bound = _bind(kernel, step_size[0], metric, example)
+    flat = jax.vmap(bound.enter)(states)
+    keys = repeated(repeated(jax.random.key(0), 1), num_chains)
+    made = jax.eval_shape(partial(run_part, runner), kernel, example, step_size, metric, flat, keys)
+    room = (num_chains, num_steps + sizes(runner)[-1])
     draws = None
     if keep_draws:
-
-        def one_step(states: PyTree, keys: jax.Array) -> WarmupDraws:
-            flat = jax.vmap(bound.enter)(states)
-            flat, info = jax.vmap(bound.recurrence.step)(flat, jax.vmap(bound.draw)(keys))
-            return _recorded(bound, flat, info)
-
-        chain_keys = jax.random.split(keys[0], num_chains)
         draws = jax.tree.map(
-            lambda leaf: jnp.zeros((num_steps, *leaf.shape), leaf.dtype),
-            jax.eval_shape(one_step, states, chain_keys),
+            lambda leaf: jnp.zeros((*room, *leaf.shape[2:]), leaf.dtype),
+            jax.eval_shape(partial(_recorded, bound), made),
         )
-    step_size = jnp.full(num_chains, step_size)
+    stats = ChainStats(*(jnp.zeros(leaf.shape, leaf.dtype) for leaf in made.stats[:-1]))
     return Adaptation(
-        states=jax.vmap(bound.enter)(states),
+        states=flat,
         step_size=step_size,
-        metric=first_metric,
+        metric=metric,
         averaging=jax.vmap(dual_averaging.init)(step_size) if adapt_step_size else None,
-        moments=no_moments(states, dim, dense, dtype) if adapt_mass_matrix else None,
-        acceptance_rate=jnp.zeros(num_steps, dtype),
-        step_sizes=jnp.zeros((num_steps, num_chains), dtype),
-        structure=structure,
-        draws=draws,
+        block=Block(jnp.zeros(num_chains, dtype), jnp.zeros((), int)),
+        gathered=None if rules.metric is None else rules.metric.nothing(states, dim, dtype),
+        history=History(jnp.zeros(room[1], dtype), jnp.zeros(room, dtype), draws),
+        stats=stats._replace(converged=jnp.ones_like(stats.converged)),
     )
 
 
-@partial(jax.jit, static_argnames=("find_step_size", "regularise"))
+@partial(jax.jit, static_argnames=("find_step_size",))
 def advance(
+    runner: Parallel | Sequential,
     kernel: Any,
     example: PyTree,
     adaptation: Adaptation,
     keys: jax.Array,
-    schedule: Schedule,
-    target: float,
+    parts: Parts,
+    rules: Rules,
     first: int,
     stop: int,
     *,
     find_step_size: bool = True,
-    regularise: bool = True,
 ) -> Adaptation:
-    """Make the steps from ``first`` to before ``stop``, all chains side by side.
+    """Make the parts from ``first`` to before ``stop``, all chains side by side.
 
-    The bounds are traced, so that a whole warmup and a part of one are the same program.
+    The bounds are traced, so that a whole warmup and some parts of one are the same program.
 
     Parameters
     ----------
+    runner
+        How the steps of a part are made.
     kernel
         The kernel as given; its step size and metric are those of ``adaptation``.
     example
         A position of one chain.
     adaptation
-        Carried from step to step.
+        Carried from part to part.
     keys
         One for each step.
-    schedule
-        What the steps do.
-    target
-        The wanted acceptance rate.
+    parts
+        The parts of the warmup, of the sizes that ``runner`` has.
+    rules
+        How to adapt.
     first, stop
-        The steps to make.
-    find_step_size, regularise
+        The parts to make.
+    find_step_size
         As in :func:`window_adaptation`.
     """
-    # A stage begins with the metric and the step size that the last one leads to.
-    begins = jnp.roll(schedule.is_window_end, 1).at[0].set(True)
-    windows_left = jnp.cumsum(schedule.is_window_end[::-1])[::-1]
-    # Before the last window a chain far out may need other steps than those that have arrived. In
-    # it all have the same: one that heeds a single chain is not independent of where that chain is,
-    # and the covariance of its draws is biased.
-    pooled = windows_left <= 1
+    num_chains = len(adaptation.step_size)
+    parts = jax.tree.map(jnp.asarray, parts)
 
-    def step(t: jax.Array, now: Adaptation) -> Adaptation:
-        chain_keys = jax.random.split(keys[t], len(jax.tree.leaves(now.states)[0]))
-        draws = jax.vmap(kernel.bind(example).draw)(chain_keys)
-        now = jax.lax.cond(
-            begins[t],
-            lambda now: _begin_stage(
-                kernel,
-                example,
-                now,
-                draws,
-                target,
-                pooled[t],
-                windows_left[t] == 0,
-                find_step_size,
-                regularise,
-            ),
+    def make(part: Parts, size: int, now: Adaptation) -> Adaptation:
+        # What is made beyond the part is dropped.
+        index = jnp.minimum(part.first + jnp.arange(size), len(keys) - 1)
+        split = partial(jax.random.split, num=num_chains)
+        chain_keys = jax.vmap(split, out_axes=1)(keys[index])
+        return _make(runner, kernel, example, now, chain_keys, part, rules)
+
+    def step(i: jax.Array, now: Adaptation) -> Adaptation:
+        part = at(parts, i)
+        # Before the last window a chain far out may need other steps than those that have arrived.
+        # In it all have the same: one that heeds a single chain is not independent of where that
+        # chain is, and the covariance of its draws is biased.
+        pooled = part.windows_left <= 1
+
+        def begin(now: Adaptation) -> Adaptation:
+            now = _renew_metric(kernel, example, now, rules, part.windows_left == 0)
+            chain_keys = jax.random.split(keys[part.first], num_chains)
+            return _restart(kernel, example, now, chain_keys, pooled, rules, find_step_size)
+
+        now = jax.lax.cond(part.is_stage_start, begin, lambda now: now, now)
+        makers = [partial(make, part, size) for size in sizes(runner)]
+        now = jax.lax.switch(part.size, makers, now) if len(makers) > 1 else makers[0](now)
+        return jax.lax.cond(
+            part.is_block_end,
+            lambda now: _renew_step_size(now, pooled, rules),
             lambda now: now,
             now,
         )
-        return _transition(kernel, example, now, t, draws, schedule.is_slow[t], pooled[t], target)
 
     return jax.lax.fori_loop(first, stop, step, adaptation)
 
@@ -186,106 +149,130 @@ def finish(kernel: Any, example: PyTree, adaptation: Adaptation) -> tuple[jax.Ar
     return step_size[0], jax.vmap(bound.leave)(adaptation.states)
 
 
-def _begin_stage(
-    kernel: Any,
-    example: PyTree,
-    now: Adaptation,
-    draws: PyTree,
-    target: float,
-    pooled: jax.Array,
-    is_last: jax.Array,
-    find_step_size: bool,
-    regularise: bool,
+def _renew_metric(
+    kernel: Any, example: PyTree, now: Adaptation, rules: Rules, is_last: jax.Array
 ) -> Adaptation:
-    """Renew the metric by what was gathered, and look for step sizes that go with it."""
-    if now.moments is not None:
-        # The step size is of no account here.
-        public = jax.vmap(_bind(kernel, kernel.step_size, now.metric, example).leave)(now.states)
-        renewed = renewed_metric(now.metric, now.moments, now.structure, is_last, regularise)
-        bound = _bind(kernel, kernel.step_size, renewed, example)
-        now = now._replace(
-            states=jax.vmap(bound.enter)(public),
-            metric=renewed,
-            moments=jax.tree.map(jnp.zeros_like, now.moments),
-        )
-    if now.averaging is not None:
-        log_step_size = jnp.log(dual_averaging.final(now.averaging))
-        step_size = jnp.exp(jnp.where(pooled, log_step_size.mean(), log_step_size))
-        if find_step_size:
-            # All at once: a chain whose search is over waits for the others.
-            def acceptance_rate(step_size: jax.Array) -> jax.Array:
-                info = _step(kernel, step_size, now.metric, example, now.states, draws)[1]
-                return _rates(info, pooled)
-
-            step_size = dual_averaging.find_reasonable_step_size(acceptance_rate, step_size, target)
-        now = now._replace(step_size=step_size, averaging=jax.vmap(dual_averaging.init)(step_size))
-    return now
-
-
-def _transition(
-    kernel: Any,
-    example: PyTree,
-    now: Adaptation,
-    t: jax.Array,
-    draws: PyTree,
-    is_slow: jax.Array,
-    pooled: jax.Array,
-    target: float,
-) -> Adaptation:
-    """Make transition ``t`` of every chain, and learn from it."""
-    bound = _bind(kernel, kernel.step_size, now.metric, example)
-    states, info = _step(kernel, now.step_size, now.metric, example, now.states, draws)
-    rates = _rates(info, pooled)
-    now = now._replace(
-        states=states,
-        acceptance_rate=now.acceptance_rate.at[t].set(rates.mean()),
-        step_sizes=now.step_sizes.at[t].set(now.step_size),
+    """Make a metric of what was gathered, and change to its coordinates."""
+    if rules.metric is None:
+        return now
+    # The step size is of no account here.
+    public = jax.vmap(_bind(kernel, kernel.step_size, now.metric, example).leave)(now.states)
+    metric = rules.metric.renewed(now.metric, now.gathered, is_last)
+    bound = _bind(kernel, kernel.step_size, metric, example)
+    return now._replace(
+        states=jax.vmap(bound.enter)(public),
+        metric=metric,
+        gathered=jax.tree.map(jnp.zeros_like, now.gathered),
     )
-    if now.draws is not None:
-        recorded = _recorded(bound, states, info)
-        now = now._replace(
-            draws=jax.tree.map(lambda all, one: all.at[t].set(one), now.draws, recorded)
+
+
+def _restart(
+    kernel: Any,
+    example: PyTree,
+    now: Adaptation,
+    keys: jax.Array,
+    pooled: jax.Array,
+    rules: Rules,
+    find_step_size: bool,
+) -> Adaptation:
+    """Look for step sizes that are about right, and begin their adaptation anew."""
+    if now.averaging is None:
+        return now
+    log_step_size = jnp.log(dual_averaging.final(now.averaging))
+    step_size = jnp.exp(jnp.where(pooled, log_step_size.mean(), log_step_size))
+    if find_step_size:
+        draws = jax.vmap(kernel.bind(example).draw)(keys)
+
+        def rate(step_size: jax.Array, state: PyTree, draw: PyTree) -> jax.Array:
+            bound = _bind(kernel, step_size, now.metric, example)
+            info: Any = bound.recurrence.step(state, draw)[1]
+            return info.acceptance_rate
+
+        # All at once: a chain whose search is over waits for the others.
+        def rates(step_size: jax.Array) -> jax.Array:
+            return _pooled(_number(jax.vmap(rate)(step_size, now.states, draws)), pooled)
+
+        step_size = dual_averaging.find_reasonable_step_size(
+            rates, step_size, rules.target, rules.largest_step_size
         )
-    if now.averaging is not None:
-        update = jax.vmap(dual_averaging.update, in_axes=(0, 0, None))
-        averaging = update(now.averaging, rates, target)
-        now = now._replace(averaging=averaging, step_size=jnp.exp(averaging.log_step_size))
-    if now.moments is not None:
-
-        def gather(moments: Moments) -> Moments:
-            return gathered(moments, jax.vmap(bound.leave)(states))
-
-        moments = jax.lax.cond(is_slow, gather, lambda moments: moments, now.moments)
-        now = now._replace(moments=moments)
-    return now
+    return now._replace(step_size=step_size, averaging=jax.vmap(dual_averaging.init)(step_size))
 
 
-def _recorded(bound: BoundKernel, states: PyTree, info: PyTree) -> WarmupDraws:
-    public = jax.vmap(bound.leave)(states)
-    return WarmupDraws(public.position, public.logdensity, info)
+def _make(
+    runner: Parallel | Sequential,
+    kernel: Any,
+    example: PyTree,
+    now: Adaptation,
+    keys: jax.Array,
+    part: Parts,
+    rules: Rules,
+) -> Adaptation:
+    """Make the steps of a part, and learn from them."""
+    bound = _bind(kernel, kernel.step_size, now.metric, example)
+    chain = run_part(runner, kernel, example, now.step_size, now.metric, now.states, keys)
+    counts = jnp.arange(keys.shape[1]) < part.count
+    info: Any = chain.info
+    rates = _number(info.acceptance_rate)
+
+    def put(all_steps: jax.Array, these: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_slice_in_dim(all_steps, these, part.first, axis=1)
+
+    old = now.history
+    draws = None if old.draws is None else jax.tree.map(put, old.draws, _recorded(bound, chain))
+    now = now._replace(
+        states=jax.tree.map(lambda leaf: leaf[:, part.count - 1], chain.states),
+        block=Block(
+            now.block.total + jnp.sum(jnp.where(counts, rates, 0), axis=1),
+            now.block.count + part.count,
+        ),
+        history=History(
+            put(old.acceptance_rate[None], rates.mean(0)[None])[0],
+            put(old.step_size, jnp.broadcast_to(now.step_size[:, None], rates.shape)),
+            draws,
+        ),
+        stats=joined(now.stats, chain.stats),
+    )
+    estimator = rules.metric
+    if estimator is None:
+        return now
+
+    def gather(gathered: PyTree) -> PyTree:
+        public = jax.vmap(jax.vmap(bound.leave))(chain.states)
+        return estimator.gathered(gathered, public, jnp.broadcast_to(counts, rates.shape))
+
+    return now._replace(
+        gathered=jax.lax.cond(part.is_slow, gather, lambda gathered: gathered, now.gathered)
+    )
+
+
+def _renew_step_size(now: Adaptation, pooled: jax.Array, rules: Rules) -> Adaptation:
+    """Make the block's acceptance rates one update, and begin the next block."""
+    if now.averaging is None:
+        return now
+    rates = _pooled(now.block.total / now.block.count.astype(now.block.total.dtype), pooled)
+    update = jax.vmap(dual_averaging.update, in_axes=(0, 0, None, None))
+    averaging = update(now.averaging, rates, rules.target, rules.largest_step_size)
+    return now._replace(
+        step_size=jnp.exp(averaging.log_step_size),
+        averaging=averaging,
+        block=jax.tree.map(jnp.zeros_like, now.block),
+    )
+
+
+def _recorded(bound: BoundKernel, chain: Chain) -> WarmupDraws:
+    public: Any = jax.vmap(jax.vmap(bound.leave))(chain.states)
+    return WarmupDraws(public.position, public.logdensity, chain.info)
 
 
 def _bind(kernel: Any, step_size: jax.Array, metric: Metric, example: PyTree) -> BoundKernel:
     return dataclasses.replace(kernel, step_size=step_size, metric=metric).bind(example)
 
 
-def _step(
-    kernel: Any,
-    step_size: jax.Array,
-    metric: Metric,
-    example: PyTree,
-    states: PyTree,
-    draws: PyTree,
-) -> tuple[PyTree, Any]:
-    """Make one transition of every chain with its own step size."""
-
-    def one(step_size: jax.Array, state: PyTree, draw: PyTree) -> tuple[PyTree, Any]:
-        return _bind(kernel, step_size, metric, example).recurrence.step(state, draw)
-
-    return jax.vmap(one)(step_size, states, draws)
+def _number(rate: jax.Array) -> jax.Array:
+    """Return an acceptance rate, 0 where it is NaN."""
+    return jnp.where(jnp.isnan(rate), 0, rate)
 
 
-def _rates(info: Any, pooled: jax.Array) -> jax.Array:
+def _pooled(rates: jax.Array, pooled: jax.Array) -> jax.Array:
     """Return the acceptance rate of every chain, or for each of them the mean of all."""
-    rate = jnp.where(jnp.isnan(info.acceptance_rate), 0, info.acceptance_rate)
-    return jnp.where(pooled, rate.mean(), rate)
+    return jnp.where(pooled, rates.mean(), rates)

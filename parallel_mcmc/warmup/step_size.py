@@ -1,5 +1,10 @@
 """Step sizes with a wanted acceptance rate: dual averaging, and where to start it.
 
+An update takes the mean acceptance rate of a block of transitions. That is less noisy than the
+rate of one, for which algorithm 5 is made, so that the constants differ: there are fewer updates,
+and they wander less. Where the step size wanders, its acceptance rates average to the target, and
+the average step size has a higher one.
+
 References
 ----------
 Hoffman and Gelman, The No-U-Turn Sampler, JMLR 15, 2014, algorithms 4 and 5.
@@ -13,12 +18,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-GAMMA = 0.05
+GAMMA = 0.2
 """How weakly the step size is pulled to its centre."""
-T0 = 10
+T0 = 5
 """How strongly the first updates are damped."""
 KAPPA = 0.75
 """How fast the average forgets the first step sizes."""
+GRID = 128
+"""Log step sizes are multiples of 1 over this. Acceptance rates that differ by rounding alone, as
+those of a parallel and of a sequential chain do, then lead to the same step size: without it the
+adaptation amplifies the difference from update to update."""
 MAX_DOUBLINGS = 60
 
 
@@ -26,7 +35,7 @@ class DualAveraging(NamedTuple):
     """State of dual averaging: all fields are scalars."""
 
     log_step_size: jax.Array
-    """Of the next transition."""
+    """Of the next transitions."""
     log_average: jax.Array
     """Weighted mean of the log step sizes since the start: the result."""
     error: jax.Array
@@ -34,28 +43,34 @@ class DualAveraging(NamedTuple):
     count: jax.Array
     """Updates since the start."""
     centre: jax.Array
-    """Log step size towards which the iterates are pulled."""
+    """Log step size towards which the iterates are pulled: the first one."""
 
 
 def init(step_size: jax.Array) -> DualAveraging:
     """Return the state before the first update; the dtype is that of ``step_size``."""
     log_step_size = jnp.log(step_size)
     zero = jnp.zeros_like(log_step_size)
-    # Large steps save more work than small ones cost: prefer to start above.
-    centre = log_step_size + jnp.log(10).astype(zero.dtype)
-    return DualAveraging(log_step_size, zero, zero, jnp.zeros((), jnp.int32), centre)
+    return DualAveraging(log_step_size, zero, zero, jnp.zeros((), jnp.int32), log_step_size)
 
 
 def update(
-    state: DualAveraging, acceptance_rate: jax.Array, target: jax.Array | float
+    state: DualAveraging,
+    acceptance_rate: jax.Array,
+    target: jax.Array | float,
+    largest: jax.Array | float = jnp.inf,
 ) -> DualAveraging:
-    """Return the state after a transition that accepted with ``acceptance_rate``."""
+    """Return the state after transitions that accepted with a mean of ``acceptance_rate``.
+
+    No step size is above ``largest``.
+    """
     dtype = state.error.dtype
     count = state.count + 1
     m = count.astype(dtype)
     weight = 1 / (m + T0)
     error = (1 - weight) * state.error + weight * (target - acceptance_rate)
     log_step_size = state.centre - jnp.sqrt(m) / GAMMA * error
+    log_step_size = jnp.round(log_step_size * GRID) / GRID
+    log_step_size = jnp.minimum(log_step_size, jnp.log(largest))
     decay = m**-KAPPA
     log_average = decay * log_step_size + (1 - decay) * state.log_average
     return DualAveraging(
@@ -76,6 +91,7 @@ def find_reasonable_step_size(
     acceptance_rate: Callable[[jax.Array], jax.Array],
     initial_step_size: jax.Array,
     target: jax.Array | float,
+    largest: jax.Array | float = jnp.inf,
 ) -> jax.Array:
     """Double or halve a step size until the acceptance rate crosses the target.
 
@@ -91,6 +107,8 @@ def find_reasonable_step_size(
         side by side.
     target
         Acceptance rate to cross, between 0 and 1.
+    largest
+        Where a search that goes up ends at the latest.
 
     Returns
     -------
@@ -106,14 +124,17 @@ def find_reasonable_step_size(
     def direction(step_size: jax.Array) -> jax.Array:
         return jnp.where(acceptance_rate(step_size) > target, 1, -1)
 
+    def unfinished(step_size: jax.Array, now: jax.Array, first: jax.Array) -> jax.Array:
+        return (now == first) & ((first < 0) | (step_size < largest))
+
     def searching(carry: tuple) -> jax.Array:
-        _, now, first, doublings = carry
-        return jnp.any(now == first) & (doublings < MAX_DOUBLINGS)
+        *search, doublings = carry
+        return jnp.any(unfinished(*search)) & (doublings < MAX_DOUBLINGS)
 
     def move(carry: tuple) -> tuple:
         step_size, now, first, doublings = carry
-        moved = jnp.where(first > 0, 2 * step_size, step_size / 2)
-        step_size = jnp.where(now == first, moved, step_size)
+        moved = jnp.where(first > 0, jnp.minimum(2 * step_size, largest), step_size / 2)
+        step_size = jnp.where(unfinished(step_size, now, first), moved, step_size)
         return step_size, direction(step_size), first, doublings + 1
 
     first = direction(initial_step_size)

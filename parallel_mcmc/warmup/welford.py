@@ -31,13 +31,21 @@ def init(dim: int, dense: bool, dtype: DTypeLike) -> Welford:
     return Welford(jnp.zeros((), jnp.int32), jnp.zeros(dim, dtype), jnp.zeros(shape, dtype))
 
 
-def update(state: Welford, positions: jax.Array) -> Welford:
-    """Add a batch of positions, shape ``(num_chains, D)``."""
-    batch_mean = positions.mean(0)
-    centred = positions - batch_mean
+def update(state: Welford, positions: jax.Array, counts: jax.Array | None = None) -> Welford:
+    """Add a batch of positions, shape ``(n, D)``: those that ``counts``, ``(n,)``, names; or all.
+
+    At least one has to count. What does not may be anything, NaN too.
+    """
+    if counts is None:
+        counts = jnp.ones(len(positions), bool)
+    number = jnp.sum(counts)
+    weight = number.astype(positions.dtype)
+    positions = jnp.where(counts[:, None], positions, 0)
+    batch_mean = positions.sum(0) / weight
+    centred = jnp.where(counts[:, None], positions - batch_mean, 0)
     shift = batch_mean - state.mean
-    count = state.count + len(positions)
-    fraction = len(positions) / count.astype(shift.dtype)
+    count = state.count + number.astype(state.count.dtype)
+    fraction = weight / count.astype(shift.dtype)
     between = fraction * state.count.astype(shift.dtype)
     if state.scatter.ndim == 1:
         added = jnp.sum(centred**2, axis=0) + between * shift**2

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from parallel_mcmc.warmup import build_schedule
+from parallel_mcmc.warmup.schedule import LONG_BLOCK, SHORT_BLOCK, cut
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,33 @@ def test_a_fast_stage_follows_the_last_window():
 def test_rejects_what_is_no_number_of_steps(num_steps):
     with pytest.raises(ValueError, match="num_steps must be a positive integer"):
         build_schedule(num_steps)
+
+
+@pytest.mark.parametrize("num_steps", [1, 19, 20, 40, 149, 150, 317, 1000])
+@pytest.mark.parametrize("sizes", [(1,), (SHORT_BLOCK, LONG_BLOCK)])
+def test_parts_cover_the_warmup_block_by_block(num_steps, sizes):
+    schedule = build_schedule(num_steps)
+    parts = cut(schedule, sizes)
+    np.testing.assert_array_equal(parts.first, np.cumsum([0, *parts.count[:-1]]))
+    assert parts.count.sum() == num_steps
+    assert (parts.count <= np.array(sizes)[parts.size]).all()
+    # The smallest size that will do.
+    assert (parts.count[parts.size > 0] > sizes[0]).all()
+    # A part is of one kind, and only its last step can end a block.
+    for first, count, is_slow, ends in zip(
+        parts.first, parts.count, parts.is_slow, parts.is_block_end, strict=True
+    ):
+        assert set(schedule.is_slow[first : first + count]) == {is_slow}
+        assert not schedule.is_block_end[first : first + count - 1].any()
+        assert schedule.is_block_end[first + count - 1] == ends
+    starts = parts.first[parts.is_stage_start]
+    np.testing.assert_array_equal(starts, [0, *np.flatnonzero(schedule.is_window_end) + 1])
+    assert parts.windows_left[0] == schedule.is_window_end.sum() and parts.windows_left[-1] == 0
+
+
+def test_blocks_end_with_their_stage_and_are_short_where_much_is_learnt():
+    ends = np.flatnonzero(build_schedule(1000).is_block_end) + 1
+    assert {75, 100, 150, 250, 450, 950, 1000} <= set(ends)
+    lengths = np.diff(ends, prepend=0)
+    assert (lengths[ends <= 75] == 5).all() and (lengths[ends > 950] == 5).all()
+    assert lengths[(ends > 450) & (ends <= 950)].tolist() == [5] * 5 + [50] * 9 + [25]

@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parallel_mcmc.warmup import find_reasonable_step_size
+from parallel_mcmc.warmup import DualAveraging, find_reasonable_step_size
 from parallel_mcmc.warmup import step_size as dual_averaging
+from parallel_mcmc.warmup.step_size import GAMMA, GRID
 
 
 def acceptance_rate(step_size):
@@ -23,21 +24,36 @@ def adapt(initial, target, num_steps, rate=acceptance_rate):
 @pytest.mark.parametrize("initial", [0.01, 0.5, 20.0])
 def test_dual_averaging_converges_to_the_target(initial):
     step_size = adapt(initial, 0.8, 2000)
-    # The pull to the centre leaves an error of gamma * |centre - log step size| / sqrt(2000).
-    assert abs(acceptance_rate(step_size) - 0.8) < 0.05 * np.log(400) / np.sqrt(2000)
+    # The pull to the centre leaves an error of gamma * |centre - log step size| / sqrt(2000), and
+    # the grid one of less than half its width.
+    pull = GAMMA * np.log(50) / np.sqrt(2000)
+    assert abs(acceptance_rate(step_size) - 0.8) < pull + 0.5 / GRID
 
 
-def test_updates_are_those_of_algorithm_5(x64):
+def test_updates_are_those_of_algorithm_5_on_a_grid(x64):
     rates = np.random.default_rng(0).uniform(size=20)
     state = dual_averaging.init(jnp.asarray(0.3))
     error, log_average = 0.0, 0.0
     for m, rate in enumerate(rates, start=1):
         state = dual_averaging.update(state, rate, 0.65)
-        error = (1 - 1 / (m + 10)) * error + (0.65 - rate) / (m + 10)
-        log_step_size = np.log(10 * 0.3) - np.sqrt(m) / 0.05 * error
+        error = (1 - 1 / (m + 5)) * error + (0.65 - rate) / (m + 5)
+        log_step_size = np.round(128 * (np.log(0.3) - np.sqrt(m) / 0.2 * error)) / 128
         log_average = m**-0.75 * log_step_size + (1 - m**-0.75) * log_average
         np.testing.assert_allclose(state.log_step_size, log_step_size, rtol=1e-13)
     np.testing.assert_allclose(dual_averaging.final(state), np.exp(log_average), rtol=1e-13)
+
+
+def test_rates_that_differ_by_rounding_give_one_step_size(x64):
+    rates = np.random.default_rng(0).uniform(size=(20, 1))
+    state = dual_averaging.init(jnp.full(2, 0.3))
+    for pair in rates * [1, 1 + 1e-9]:
+        state = jax.vmap(dual_averaging.update, in_axes=(DualAveraging(0, 0, 0, None, 0), 0, None))(
+            state, pair, 0.8
+        )
+        state = state._replace(count=state.count[0])
+    assert state.error[0] != state.error[1]
+    step_sizes = dual_averaging.final(state)
+    assert step_sizes[0] == step_sizes[1]
 
 
 def test_final_before_any_update_is_the_initial_step_size():
@@ -69,3 +85,15 @@ def test_reasonable_step_size_counts_nan_as_rejection():
 def test_search_ends_where_there_is_nothing_to_find(rate):
     found = find_reasonable_step_size(lambda _: jnp.asarray(rate), jnp.asarray(1.0), 0.8)
     assert float(found) == (2.0**60 if rate else 2.0**-60)
+
+
+def test_neither_search_nor_averaging_exceeds_the_largest_step_size():
+    found = find_reasonable_step_size(lambda _: jnp.ones(2), jnp.asarray([1.0, 1e-9]), 0.8, 1.5)
+    np.testing.assert_allclose(found, 1.5)
+    state = dual_averaging.init(jnp.asarray(1.0))
+    for _ in range(20):
+        state = dual_averaging.update(state, jnp.asarray(1.0), 0.8, 1.5)
+    np.testing.assert_allclose(dual_averaging.final(state), 1.5, rtol=0.05)
+    assert state.log_step_size <= np.float32(np.log(1.5))
+    # What falls is not held back.
+    assert find_reasonable_step_size(lambda e: jnp.where(e > 1, 0.0, 1.0), 9.0, 0.8, 1.5) == 0.5625

@@ -60,3 +60,14 @@ def test_coordinates_that_have_not_moved_count_with_a_variance_of_1(x64, draws, 
     found = welford.regularised(moments(draws, dense))
     found = np.diag(found) if dense else found
     np.testing.assert_allclose(found[1], 5e-3 / 205, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_positions_that_do_not_count_leave_no_trace(x64, draws, dense):
+    batch, counts = draws[0], np.array([True, False, True, False])
+    before = moments(draws[1:], dense)
+    expected = welford.update(before, jnp.asarray(batch[counts]))
+    batch[~counts] = np.nan
+    found = welford.update(before, jnp.asarray(batch), jnp.asarray(counts))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-13)
