@@ -46,7 +46,19 @@ FAULTS_OF_A_PAGE = r"""
   return faults
 }
 """
-EXCESS_WIDTH = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# What is cut off at the right, and cannot be scrolled to.
+CUT_OFF = """
+() => {
+  const width = document.documentElement.clientWidth
+  const scrolls = element => element !== null && element !== document.documentElement
+    && (["auto", "scroll"].includes(getComputedStyle(element).overflowX)
+        || scrolls(element.parentElement))
+  for (const element of document.querySelectorAll("article *, body > *"))
+    if (element.getBoundingClientRect().right > width + 1 && !scrolls(element))
+      return `${element.tagName} ${element.textContent.trim().slice(0, 40)}`
+  return ""
+}
+"""
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -128,10 +140,10 @@ def check_page(watch, page):
     """Return what is wrong with a page."""
     faults = [*watch.open(page), *watch.tab.evaluate(FAULTS_OF_A_PAGE)]
     watch.tab.set_viewport_size(NARROW)
-    excess = watch.tab.evaluate(EXCESS_WIDTH)
+    cut_off = watch.tab.evaluate(CUT_OFF)
     watch.tab.set_viewport_size(WIDE)
-    if excess > 0:
-        faults.append(f"{excess} pixels wider than a screen of {NARROW['width']}")
+    if cut_off:
+        faults.append(f"wider than a screen of {NARROW['width']} pixels: {cut_off}")
     return faults
 
 

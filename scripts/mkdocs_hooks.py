@@ -46,7 +46,9 @@ def on_page_content(content, page, config, files):
     """Convert the formulas that pymdownx.arithmatex has marked."""
 
     def mathml(match):
-        display = "block" if match["tag"] == "div" else "inline"
-        return convert(html.unescape(match["latex"]), display=display)
+        latex = html.unescape(match["latex"])
+        if match["tag"] == "div":
+            return f'<div class="formula">{convert(latex, display="block")}</div>'
+        return convert(latex)
 
     return FORMULA.sub(mathml, content)

@@ -28,7 +28,16 @@ QUOTATIONS = [
     for number, (title, code) in enumerate(blocks)
     if title
 ]
-SLOW = {"howto/diagnose.md"}
+SLOW = {
+    "explanation/safeguards.md",
+    "explanation/stability.md",
+    "howto/diagnose.md",
+    "howto/methods.md",
+    "howto/tune.md",
+    "tutorials/gibbs.md",
+    "tutorials/kernel.md",
+    "tutorials/rnn.md",
+}
 
 
 def check_diagnosis(names):

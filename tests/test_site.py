@@ -27,9 +27,15 @@ FAULTS = {
     "formula": ("<article><p>Let \\(x = 1\\).</p></article>", "a formula is left as LaTeX: \\(x"),
     "code": ("<article class='highlight'><div class='highlight'><pre>x = 1</pre></div></article>",
              "no button to copy: x = 1"),
-    "wide": ("<div style='width: 2000px'>text</div>", "pixels wider than a screen of 390"),
+    "wide": ("<div style='width: 2000px'>text</div>", "of 390 pixels: DIV text"),
+    "cut": ("<article style='overflow: hidden'><p style='width: 500px'>text</p></article>",
+            "of 390 pixels: P text"),
 }  # fmt: skip
-SOUND = "<article><p>Code may hold <code>\\(x\\)</code>.</p></article>"
+SOUND = (
+    "<article><p>Code may hold <code>\\(x\\)</code>.</p>"
+    "<div style='overflow-x: auto'><p style='width: 500px'>This can be scrolled to.</p></div>"
+    "</article>"
+)
 
 pytestmark = [
     pytest.mark.slow,
