@@ -8,6 +8,7 @@ from parallel_mcmc.kernels.gate import HardGate, SmoothGate
 from parallel_mcmc.kernels.gibbs import Gibbs, GibbsInfo, GibbsState, gibbs
 from parallel_mcmc.kernels.hmc import HMC, UniformSteps, hmc
 from parallel_mcmc.kernels.leapfrog import Leapfrog
+from parallel_mcmc.kernels.low_rank_metric import LowRankMetric
 from parallel_mcmc.kernels.mala import MALA, mala
 from parallel_mcmc.kernels.mclmc import MCLMC, MCLMCInfo, mclmc
 from parallel_mcmc.kernels.metric import metric
@@ -37,6 +38,7 @@ __all__ = [
     "Kernel",
     "LangevinInfo",
     "Leapfrog",
+    "LowRankMetric",
     "MCLMCInfo",
     "ParallelLeapfrog",
     "PhaseState",

@@ -149,7 +149,8 @@ def hmc(
     step_size
         Leapfrog step size, positive, in units of the metric.
     inverse_mass_matrix
-        Estimate of the posterior covariance, ``(D,)`` or ``(D, D)``; None for the identity.
+        Estimate of the posterior covariance, ``(D,)`` or ``(D, D)``; None for the identity. For
+        many dimensions a :class:`LowRankMetric`.
     num_integration_steps
         Leapfrog steps of one transition; :class:`UniformSteps` to draw it every time.
     gate

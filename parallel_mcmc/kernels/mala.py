@@ -65,7 +65,8 @@ def mala(
     step_size
         ``ε`` as BlackJAX has it, positive: the diffusion's time step, in units of the metric.
     inverse_mass_matrix
-        Estimate of the posterior covariance, ``(D,)`` or ``(D, D)``; the identity by default.
+        Estimate of the posterior covariance, ``(D,)`` or ``(D, D)``; the identity by default. For
+        many dimensions a :class:`LowRankMetric`.
     gate
         What the derivative of the accept decision is, for the models that differentiate the step;
         none by default.

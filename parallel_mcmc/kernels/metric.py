@@ -117,6 +117,12 @@ def _matvec(matrix: jax.Array, v: jax.Array) -> jax.Array:
     return jnp.matmul(matrix.astype(v.dtype), v, precision="highest")
 
 
+def is_metric(value: Any) -> bool:
+    """Whether ``value`` is a metric rather than a matrix."""
+    methods = ("whiten", "color", "pull_gradient", "push_gradient", "inverse_mass_matrix")
+    return not isinstance(value, type) and all(callable(getattr(value, m, None)) for m in methods)
+
+
 def metric(inverse_mass_matrix: Any) -> Metric:
     """Return the metric of an inverse mass matrix.
 
@@ -124,7 +130,8 @@ def metric(inverse_mass_matrix: Any) -> Metric:
     ----------
     inverse_mass_matrix
         The diagonal, shape ``(D,)``, or the matrix, shape ``(D, D)``: an estimate of the
-        posterior covariance. None or a positive scalar stands for a multiple of the identity.
+        posterior covariance. None or a positive scalar stands for a multiple of the identity. A
+        metric, such as a :class:`LowRankMetric`, is returned.
 
     Raises
     ------
@@ -140,6 +147,8 @@ def metric(inverse_mass_matrix: Any) -> Metric:
     """
     if inverse_mass_matrix is None:
         inverse_mass_matrix = 1.0
+    if is_metric(inverse_mass_matrix):
+        return inverse_mass_matrix
     try:
         given = jnp.asarray(inverse_mass_matrix)
     except TypeError as error:

@@ -18,6 +18,7 @@ from parallel_mcmc.kernels.gradient_kernel import GradientKernel
 from parallel_mcmc.numpyro.sampler import Sampler
 from parallel_mcmc.numpyro.state import AdaptState, potential_energy_of
 from parallel_mcmc.numpyro.trajectory import TrajectoryHMC
+from parallel_mcmc.warmup import LowRank
 
 QUARTER_TURN = math.pi / 2
 """Length of a trajectory if neither it nor a number of steps is given.
@@ -49,13 +50,14 @@ class HMC(Sampler):
     inverse_mass_matrix
         Where the warmup starts: an array, ``(D,)`` or ``(D, D)`` in the order of the flattened
         sites (by name), or a dictionary from tuples of names of sites to the parts of such an
-        array; by default the identity.
+        array; or a :class:`~parallel_mcmc.kernels.LowRankMetric`; by default the identity.
     adapt_step_size, adapt_mass_matrix
         Whether the warmup tunes them.
     dense_mass
         Whether the mass matrix is dense; or a list of tuples of names of sites, each a dense block
-        of the mass matrix, which is diagonal elsewhere. Coordinates in which the posterior is
-        close to a standard normal are what makes the parallel solution fast.
+        of the mass matrix, which is diagonal elsewhere; or a
+        :class:`~parallel_mcmc.warmup.LowRank`, for models of many parameters. Coordinates in which
+        the posterior is close to a standard normal are what makes the parallel solution fast.
     target_accept_prob
         Acceptance probability to which the step size is tuned.
     num_steps
@@ -108,7 +110,7 @@ class HMC(Sampler):
         inverse_mass_matrix: Any = None,
         adapt_step_size: bool = True,
         adapt_mass_matrix: bool = True,
-        dense_mass: bool | list[tuple[str, ...]] = True,
+        dense_mass: bool | list[tuple[str, ...]] | LowRank = True,
         target_accept_prob: float = 0.8,
         num_steps: int | None = None,
         trajectory_length: float | None = None,
@@ -273,7 +275,7 @@ class RandomWalk(Sampler):
         inverse_mass_matrix: Any = None,
         adapt_step_size: bool = True,
         adapt_mass_matrix: bool = True,
-        dense_mass: bool | list[tuple[str, ...]] = True,
+        dense_mass: bool | list[tuple[str, ...]] | LowRank = True,
         target_accept_prob: float = 0.234,
         init_strategy: Callable = init_to_uniform,
         find_heuristic_step_size: bool = False,

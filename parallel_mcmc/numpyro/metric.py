@@ -12,6 +12,7 @@ import numpy as np
 
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.metric import Metric, metric
+from parallel_mcmc.warmup import LowRank
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +36,15 @@ def require_structure(dense_mass: Any, inverse_mass_matrix: Any) -> None:
     Raises
     ------
     ValueError
-        If ``dense_mass`` is neither a bool nor a list of tuples of names, or a key of
+        If ``dense_mass`` is neither a bool, a list of tuples of names nor a low rank, or a key of
         ``inverse_mass_matrix`` is no such tuple, or a matrix is not positive definite.
     """
-    if not isinstance(dense_mass, bool) and not (
+    if not isinstance(dense_mass, bool | LowRank) and not (
         isinstance(dense_mass, list) and all(_is_names(names) for names in dense_mass)
     ):
         raise ValueError(
             "dense_mass must be True, False or a list of tuples of names of sites, such as "
-            f"[('a', 'b')], got {dense_mass!r}"
+            f"[('a', 'b')], or a LowRank, got {dense_mass!r}"
         )
     if not isinstance(inverse_mass_matrix, dict):
         metric(inverse_mass_matrix)

@@ -19,7 +19,7 @@ from numpyro.util import is_prng_key
 from parallel_mcmc._errors import require_callable, require_flag, require_like, require_positive
 from parallel_mcmc._tree import PyTree, any_traced, at
 from parallel_mcmc.kernels.base import DensityState, GradientState
-from parallel_mcmc.kernels.metric import metric
+from parallel_mcmc.kernels.metric import is_metric, metric
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.kernels.whitened import WhitenedKernel
 from parallel_mcmc.numpyro.arguments import Arguments
@@ -45,7 +45,7 @@ from parallel_mcmc.numpyro.state import (
     transition_key,
 )
 from parallel_mcmc.solver import Newton
-from parallel_mcmc.warmup import WarmupResult, window_adaptation
+from parallel_mcmc.warmup import LowRank, WarmupResult, window_adaptation
 
 
 class Start(NamedTuple):
@@ -75,7 +75,7 @@ class Sampler(MCMCKernel):
         inverse_mass_matrix: Any = None,
         adapt_step_size: bool = True,
         adapt_mass_matrix: bool = True,
-        dense_mass: bool | list[tuple[str, ...]] = True,
+        dense_mass: bool | list[tuple[str, ...]] | LowRank = True,
         target_accept_prob: float = 0.8,
         init_strategy: Callable = init_to_uniform,
         find_heuristic_step_size: bool = True,
@@ -91,7 +91,7 @@ class Sampler(MCMCKernel):
         require_callable("init_strategy", init_strategy)
         require_structure(dense_mass, inverse_mass_matrix)
         if model is None and not (
-            isinstance(dense_mass, bool) and not isinstance(inverse_mass_matrix, dict)
+            isinstance(dense_mass, bool | LowRank) and not isinstance(inverse_mass_matrix, dict)
         ):
             raise ValueError(
                 "dense_mass and inverse_mass_matrix must not name sites: potential_fn has none"
@@ -244,19 +244,29 @@ class Sampler(MCMCKernel):
 
     def _untuned(
         self, target: Target, position: PyTree
-    ) -> tuple[AdaptState, bool, np.ndarray | None]:
+    ) -> tuple[AdaptState, bool | LowRank, np.ndarray | None]:
         """Return where the warmup starts, and which metric it looks for."""
+        matrix, wanted = self._inverse_mass_matrix, self._dense_mass
+        is_low_rank = isinstance(wanted, LowRank)
         if target.prototype is None:
-            given = metric(self._inverse_mass_matrix)
+            given = metric(matrix)
             if given.dim is None:
                 vector = ravel_pytree(position)[0]
                 matrix = jnp.broadcast_to(given.inverse_mass_matrix(), vector.shape)
                 given = metric(matrix.astype(vector.dtype))
-            blocks, dense, structure = None, bool(self._dense_mass), None
+            blocks, structure = None, None
+            dense = wanted if is_low_rank else bool(wanted)
+        elif is_low_rank or is_metric(matrix):
+            # To who asks for the matrix, a low rank is one dense block.
+            blocks = choose_blocks(target.prototype, True if is_low_rank else wanted, None)
+            dense, structure = (wanted, None) if is_low_rank else structure_of(blocks)
+            given = matrix
+            if not is_metric(matrix):
+                given = first_metric(choose_blocks(target.prototype, False, matrix), matrix)
         else:
-            blocks = choose_blocks(target.prototype, self._dense_mass, self._inverse_mass_matrix)
+            blocks = choose_blocks(target.prototype, wanted, matrix)
             dense, structure = structure_of(blocks)
-            given = first_metric(blocks, self._inverse_mass_matrix)
+            given = first_metric(blocks, matrix)
         step_size = jnp.asarray(self._step_size, jnp.result_type(float))
         return AdaptState(step_size, given, blocks), dense, structure
 

@@ -20,6 +20,7 @@ from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.warmup.carried import Rules, WarmupDraws
 from parallel_mcmc.warmup.loop import advance, finish, start
+from parallel_mcmc.warmup.low_rank import LowRank
 from parallel_mcmc.warmup.moments import Covariance
 from parallel_mcmc.warmup.running import sizes
 from parallel_mcmc.warmup.schedule import build_schedule, cut
@@ -38,8 +39,6 @@ class WarmupResult:
     """Last state of every chain, leaves ``(num_chains, ...)``."""
     step_size: jax.Array
     """The tuned step size, scalar."""
-    inverse_mass_matrix: jax.Array
-    """The tuned inverse mass matrix, ``(D, D)`` if dense, else ``(D,)``."""
     acceptance_rate: jax.Array
     """Mean acceptance rate of the chains at every step, shape ``(num_steps,)``."""
     step_sizes: jax.Array
@@ -48,6 +47,14 @@ class WarmupResult:
     """How the chains were solved; fields of shape ``(num_chains,)``."""
     draws: WarmupDraws | None = None
     """The draws of the warmup, if they were to be kept."""
+
+    @property
+    def inverse_mass_matrix(self) -> jax.Array:
+        """The tuned inverse mass matrix, ``(D,)`` if diagonal, else ``(D, D)``.
+
+        A metric of low rank, which has no such matrix in memory, is ``kernel.metric``.
+        """
+        return self.kernel.metric.inverse_mass_matrix()
 
     @property
     def position(self) -> PyTree:
@@ -66,7 +73,7 @@ def window_adaptation(
     *,
     num_chains: int = 1,
     target_acceptance_rate: float = 0.8,
-    dense: bool = True,
+    dense: bool | LowRank = True,
     structure: ArrayLike | None = None,
     adapt_step_size: bool = True,
     adapt_mass_matrix: bool = True,
@@ -102,7 +109,8 @@ def window_adaptation(
     target_acceptance_rate
         Between 0 and 1.
     dense
-        Whether the metric is a full covariance matrix, or the variances alone.
+        Whether the metric is a full covariance matrix, or the variances alone; or a
+        :class:`LowRank` for variances and a few directions, where D is large.
     structure
         Which entries of a dense metric may differ from 0: a boolean matrix ``(D, D)``, true in
         blocks on the diagonal and in the order of the flattened position; by default all.
@@ -164,7 +172,6 @@ def window_adaptation(
     num_chains = require_positive_int("num_chains", num_chains)
     _require_probability("target_acceptance_rate", target_acceptance_rate)
     for name, flag in {
-        "dense": dense,
         "adapt_step_size": adapt_step_size,
         "adapt_mass_matrix": adapt_mass_matrix,
         "find_step_size": find_step_size,
@@ -173,6 +180,10 @@ def window_adaptation(
         "progress_bar": progress_bar,
     }.items():
         require_flag(name, flag)
+    if not isinstance(dense, bool | np.bool_ | LowRank):
+        raise TypeError(
+            f"dense must be True or False, or a LowRank, got {type(dense).__name__}: {dense!r}"
+        )
     states = initial_states(kernel, initial_position, num_chains)
     example = at(states.position, 0)
 
@@ -182,7 +193,8 @@ def window_adaptation(
     estimator = None
     if adapt_mass_matrix:
         structure = _checked_structure(structure, dense, example)
-        estimator = Covariance(dense, regularise, structure)
+        is_low_rank = isinstance(dense, LowRank)
+        estimator = dense if is_low_rank else Covariance(bool(dense), regularise, structure)
     else:
         quiet = np.zeros(num_steps, bool)
         schedule = schedule._replace(is_slow=quiet, is_window_end=quiet)
@@ -228,7 +240,6 @@ def window_adaptation(
         kernel=dataclasses.replace(kernel, step_size=step_size, metric=adaptation.metric),
         state=states,
         step_size=step_size,
-        inverse_mass_matrix=adaptation.metric.inverse_mass_matrix(),
         acceptance_rate=history.acceptance_rate[:num_steps],
         step_sizes=history.step_size[:, :num_steps],
         stats=adaptation.stats,
@@ -236,12 +247,13 @@ def window_adaptation(
     )
 
 
-def _checked_structure(structure: Any, dense: bool, example: PyTree) -> jax.Array | None:
+def _checked_structure(structure: Any, dense: Any, example: PyTree) -> jax.Array | None:
     if structure is None:
         return None
     structure = np.asarray(structure)
     dim = ravel_pytree(example)[0].size
-    if not dense or structure.dtype != bool or structure.shape != (dim, dim):
+    fits = structure.dtype == bool and structure.shape == (dim, dim)
+    if isinstance(dense, LowRank) or not dense or not fits:
         raise ValueError(
             f"structure must be a boolean matrix of shape {(dim, dim)}, for a dense metric, got "
             f"dtype {structure.dtype} and shape {structure.shape} with dense={dense}"

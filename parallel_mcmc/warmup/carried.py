@@ -9,7 +9,7 @@ import jax
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.chain import ChainStats
 from parallel_mcmc.kernels.metric import Metric
-from parallel_mcmc.warmup.moments import Covariance
+from parallel_mcmc.warmup.moments import Estimator
 from parallel_mcmc.warmup.step_size import DualAveraging
 
 
@@ -65,7 +65,7 @@ class Adaptation(NamedTuple):
 class Rules(NamedTuple):
     """How a warmup adapts."""
 
-    metric: Covariance | None
+    metric: Estimator | None
     """What the metric is made of; None if it is not adapted."""
     target: jax.Array | float
     """The wanted acceptance rate."""

@@ -35,12 +35,20 @@ def estimate(positions: Welford, gradients: Welford, structure: jax.Array | None
     # The covariance itself, but for the part that makes it positive definite.
     covariance = (n + 5) / n * welford.regularised(positions)
     scatter = welford.covariance(gradients)
-    # What gradients that did not vary count with, in units that whiten the positions.
-    least = 1e-3 * 5 / (n + 5)
     if covariance.ndim == 1:
-        return covariance / jnp.sqrt(covariance * scatter + least)
+        return covariance / jnp.sqrt(covariance * scatter + least(n))
     if structure is not None:
         covariance, scatter = (jnp.where(structure, m, 0) for m in (covariance, scatter))
+    return geometric_mean(covariance, scatter, least(n))
+
+
+def least(count: jax.Array) -> jax.Array:
+    """Return what gradients that did not vary count with, in units that whiten the positions."""
+    return 1e-3 * 5 / (count + 5)
+
+
+def geometric_mean(covariance: jax.Array, scatter: jax.Array, least: jax.Array) -> jax.Array:
+    """Return that of the positions' covariance and of the inverse of the gradients', ``(D, D)``."""
     factor = jnp.linalg.cholesky(covariance)
     # The gradients' covariance in coordinates that whiten the positions.
     whitened = jnp.linalg.multi_dot([factor.T, scatter, factor], precision="highest")

@@ -238,7 +238,8 @@ def _make(
 
     def gather(gathered: PyTree) -> PyTree:
         public = jax.vmap(jax.vmap(bound.leave))(chain.states)
-        return estimator.gathered(gathered, public, jnp.broadcast_to(counts, rates.shape))
+        everyone = jnp.broadcast_to(counts, rates.shape)
+        return estimator.gathered(gathered, public, everyone, part.window_steps)
 
     return now._replace(
         gathered=jax.lax.cond(part.is_slow, gather, lambda gathered: gathered, now.gathered)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,29 @@ class Moments(NamedTuple):
     positions: welford.Welford
     gradients: welford.Welford | None
     """Of the log density there; None if the kernel takes none."""
+
+
+class Estimator(Protocol):
+    """What a metric is made of, and how."""
+
+    def first(self, given: Metric, dim: int, dtype: Any) -> Metric:
+        """Return a metric of the kind that will be adapted, closest to ``given``."""
+        ...
+
+    def nothing(self, states: PyTree, dim: int, dtype: Any) -> Any:
+        """Return what has been gathered before the first of ``states``, ``(num_chains, ...)``."""
+        ...
+
+    def gathered(self, gathered: Any, states: PyTree, counts: jax.Array, window_steps: Any) -> Any:
+        """Add the states, ``(num_chains, n, ...)``, that ``counts``, ``(num_chains, n)``, names.
+
+        The window they are of has ``window_steps`` steps.
+        """
+        ...
+
+    def renewed(self, old: Any, gathered: Any, is_last: jax.Array) -> Metric:
+        """Return the metric of what was gathered, or the old one if that gives none."""
+        ...
 
 
 @pytree
@@ -51,35 +74,40 @@ class Covariance:
         none = welford.init(dim, self.dense, dtype)
         return Moments(none, none if hasattr(states, "logdensity_grad") else None)
 
-    def gathered(self, moments: Moments, states: PyTree, counts: jax.Array) -> Moments:
+    def gathered(
+        self, gathered: Moments, states: PyTree, counts: jax.Array, window_steps: Any
+    ) -> Moments:
         """Add the states that ``counts``, ``(num_chains, n)``, names.
 
         Parameters
         ----------
-        moments
+        gathered
             What has been gathered before.
         states
             States of the kernel, leaves ``(num_chains, n, ...)``.
         counts
             Which of them to add.
+        window_steps
+            Steps of the window.
         """
-        positions = welford.update(moments.positions, vectors(states.position), counts.ravel())
-        if moments.gradients is None:
+        counts = counts.ravel()
+        positions = welford.update(gathered.positions, vectors(states.position), counts)
+        if gathered.gradients is None:
             return Moments(positions, None)
         gradients = vectors(states.logdensity_grad)
-        return Moments(positions, welford.update(moments.gradients, gradients, counts.ravel()))
+        return Moments(positions, welford.update(gathered.gradients, gradients, counts))
 
-    def renewed(self, old: Metric, moments: Moments, is_last: jax.Array) -> Metric:
+    def renewed(self, old: Metric, gathered: Moments, is_last: jax.Array) -> Metric:
         """Return the metric of what was gathered, or the old one if that gives none."""
-        positions = moments.positions
+        positions = gathered.positions
         if self.regularise:
             estimate = welford.regularised(positions)
         else:
             estimate = welford.covariance(positions)
         if self.structure is not None:
             estimate = jnp.where(self.structure, estimate, 0)
-        if moments.gradients is not None:
-            early = fisher.estimate(positions, moments.gradients, self.structure)
+        if gathered.gradients is not None:
+            early = fisher.estimate(positions, gathered.gradients, self.structure)
             estimate = jnp.where(~is_last & jnp.isfinite(early).all(), early, estimate)
         new = metric(estimate)
         usable = positions.count > 1

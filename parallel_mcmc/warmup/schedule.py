@@ -107,6 +107,8 @@ class Parts(NamedTuple):
     """Whether the step size is renewed after it."""
     windows_left: np.ndarray
     """Windows that end with it or later."""
+    window_steps: np.ndarray
+    """Steps of the slow window or fast stage that it is part of."""
 
 
 def cut(schedule: Schedule, sizes: tuple[int, ...]) -> Parts:
@@ -131,6 +133,10 @@ def cut(schedule: Schedule, sizes: tuple[int, ...]) -> Parts:
     lasts = firsts + counts - 1
     starts = np.roll(schedule.is_window_end, 1)
     starts[0] = True
+    ends = np.append(np.flatnonzero(schedule.is_window_end) + 1, len(schedule.is_slow))
+    slow_start = int(np.argmax(schedule.is_slow)) if schedule.is_slow.any() else 0
+    bounds = np.unique([0, slow_start, *ends])
+    window = np.searchsorted(bounds, firsts, side="right")
     return Parts(
         first=firsts,
         count=counts,
@@ -139,4 +145,5 @@ def cut(schedule: Schedule, sizes: tuple[int, ...]) -> Parts:
         is_slow=schedule.is_slow[firsts],
         is_block_end=schedule.is_block_end[lasts],
         windows_left=np.cumsum(schedule.is_window_end[::-1])[::-1][firsts],
+        window_steps=np.diff(bounds)[window - 1],
     )
