@@ -15,6 +15,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
+# A function's name and its argument without brackets: MathML would set them without a space.
+APPLIED = re.compile(r"(\\(?:log|exp|sin|cos)(?:_\w)?) (?=[\w\\])")
 
 
 def notebooks():
@@ -46,7 +48,7 @@ def on_page_content(content, page, config, files):
     """Convert the formulas that pymdownx.arithmatex has marked."""
 
     def mathml(match):
-        latex = html.unescape(match["latex"])
+        latex = APPLIED.sub(r"\1\, ", html.unescape(match["latex"]))
         if match["tag"] == "div":
             return f'<div class="formula">{convert(latex, display="block")}</div>'
         return convert(latex)
