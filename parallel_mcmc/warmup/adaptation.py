@@ -19,11 +19,12 @@ from parallel_mcmc.kernels.chain import ChainStats
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.warmup.carried import Rules, WarmupDraws
+from parallel_mcmc.warmup.check import warn_of_acceptance
 from parallel_mcmc.warmup.loop import advance, finish, start
 from parallel_mcmc.warmup.low_rank import LowRank
 from parallel_mcmc.warmup.moments import Covariance
 from parallel_mcmc.warmup.running import sizes
-from parallel_mcmc.warmup.schedule import build_schedule, cut
+from parallel_mcmc.warmup.schedule import LEAST_FULL, build_schedule, cut
 
 SEGMENTS = 20
 """How often the progress bar moves."""
@@ -146,6 +147,12 @@ def window_adaptation(
         If an argument has a wrong shape or value, or the log density is not finite at
         ``initial_position``; the message names the argument.
 
+    Warns
+    -----
+    AcceptanceWarning
+        If the acceptance rate at the end is more than 0.1 from the target, beyond three standard
+        errors; for warmups of at least 150 steps.
+
     References
     ----------
     Stan Reference Manual, HMC algorithm parameters; Hoffman and Gelman, JMLR 15, 2014; Seyboldt,
@@ -236,11 +243,16 @@ def window_adaptation(
             progress.update(int(parts.count[first:stop].sum()))
     step_size, states = finish(kernel, example, adaptation)
     history = adaptation.history
+    acceptance_rate = history.acceptance_rate[:num_steps]
+    if adapt_step_size and num_steps >= LEAST_FULL and not any_traced(adaptation, rules):
+        warn_of_acceptance(
+            np.asarray(acceptance_rate), target_acceptance_rate, float(step_size), float(largest)
+        )
     return WarmupResult(
         kernel=dataclasses.replace(kernel, step_size=step_size, metric=adaptation.metric),
         state=states,
         step_size=step_size,
-        acceptance_rate=history.acceptance_rate[:num_steps],
+        acceptance_rate=acceptance_rate,
         step_sizes=history.step_size[:, :num_steps],
         stats=adaptation.stats,
         draws=jax.tree.map(lambda leaf: leaf[:, :num_steps], history.draws),

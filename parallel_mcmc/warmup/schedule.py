@@ -21,6 +21,8 @@ import numpy as np
 from parallel_mcmc._errors import require_positive_int
 
 INITIAL_STAGE, FIRST_WINDOW, FINAL_STAGE = 75, 25, 50
+LEAST_FULL = INITIAL_STAGE + FIRST_WINDOW + FINAL_STAGE
+"""Shorter warmups have shorter stages."""
 LEAST_STEPS = 20
 """Shorter warmups adapt the step size alone."""
 
@@ -64,7 +66,7 @@ def build_schedule(num_steps: int) -> Schedule:
         _cut(schedule.is_block_end, 0, num_steps, is_slow=False)
         return schedule
     start, window, final = INITIAL_STAGE, FIRST_WINDOW, FINAL_STAGE
-    if num_steps < start + window + final:
+    if num_steps < LEAST_FULL:
         start, final = int(0.15 * num_steps), int(0.1 * num_steps)
         window = num_steps - start - final
     slow_end = num_steps - final
