@@ -18,7 +18,7 @@ import parallel_mcmc as pmc
 import parallel_mcmc.blackjax
 import parallel_mcmc.numpyro
 from parallel_mcmc.arviz import to_arviz
-from parallel_mcmc.warmup import window_adaptation
+from parallel_mcmc.warmup import Laplace, window_adaptation
 
 # What the package makes and users read: nothing to check.
 RESULTS = {"Choice", "LyapunovEstimate", "Report", "Samples", "Solution"}
@@ -397,6 +397,10 @@ CASES = {
         "regularise": NOT_FLAG,
         "keep_draws": NOT_FLAG,
         "progress_bar": NOT_FLAG,
+        "start": [
+            (value, TypeError, "start must be None, or such as Laplace.. or Pathfinder")
+            for value in ("laplace", 3, Laplace)
+        ],
         "solver": SOLVER,
         "window": [case for case in NOT_COUNT if case[0] is not None],
     },

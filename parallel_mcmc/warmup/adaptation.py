@@ -12,7 +12,13 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from tqdm.auto import tqdm
 
-from parallel_mcmc._errors import is_number, require_flag, require_key, require_positive_int
+from parallel_mcmc._errors import (
+    is_number,
+    require_flag,
+    require_key,
+    require_object,
+    require_positive_int,
+)
 from parallel_mcmc._tree import PyTree, any_traced, at
 from parallel_mcmc.choice import choose_runner
 from parallel_mcmc.kernels.chain import ChainStats
@@ -20,12 +26,15 @@ from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.warmup.carried import Rules, WarmupDraws
 from parallel_mcmc.warmup.check import warn_of_acceptance
-from parallel_mcmc.warmup.loop import advance, finish, start
+from parallel_mcmc.warmup.initial import Start
+from parallel_mcmc.warmup.loop import advance, begin, finish
 from parallel_mcmc.warmup.low_rank import LowRank
 from parallel_mcmc.warmup.moments import Covariance
 from parallel_mcmc.warmup.running import sizes
 from parallel_mcmc.warmup.schedule import LEAST_FULL, build_schedule, cut
 
+START_KEY = np.uint32(2**32 - 1)
+"""Number of the key of the first positions, beyond any step's."""
 SEGMENTS = 20
 """How often the progress bar moves."""
 
@@ -82,6 +91,7 @@ def window_adaptation(
     regularise: bool = True,
     keep_draws: bool = False,
     progress_bar: bool = False,
+    start: Start | None = None,
     solver: str | Newton = "auto",
     window: int | None = None,
 ) -> WarmupResult:
@@ -125,6 +135,10 @@ def window_adaptation(
         Whether to return the draws of the warmup as well.
     progress_bar
         Whether to show one.
+    start
+        An approximation of the posterior that gives the first positions, searched for from
+        ``initial_position``, and the first metric: :class:`Laplace` or :class:`Pathfinder`. By
+        default the chains start where they are, with the metric of ``kernel``.
     solver
         ``"parallel"``, ``"sequential"``, a :class:`~parallel_mcmc.Newton` method, or ``"auto"``:
         parallel on an accelerator, the plain loop on a CPU. The step size and the metric are the
@@ -191,10 +205,20 @@ def window_adaptation(
         raise TypeError(
             f"dense must be True or False, or a LowRank, got {type(dense).__name__}: {dense!r}"
         )
+    if start is not None:
+        accepted = "None, or such as Laplace() or Pathfinder()"
+        require_object("start", start, ("approximate",), accepted)
     states = initial_states(kernel, initial_position, num_chains)
     example = at(states.position, 0)
-
     runner = choose_runner(solver, window, num_steps)
+    if start is not None:
+        start_key = jax.random.fold_in(key, START_KEY)
+        positions, first_metric = start.approximate(
+            start_key, kernel.logdensity_fn, states.position
+        )
+        kernel = dataclasses.replace(kernel, metric=first_metric)
+        first = at(positions, 0) if num_chains == 1 else positions
+        states = initial_states(kernel, first, num_chains)
 
     schedule = build_schedule(num_steps)
     estimator = None
@@ -209,7 +233,7 @@ def window_adaptation(
     rules = Rules(estimator, target_acceptance_rate, largest)
     parts = cut(schedule, sizes(runner))
     keys = jax.random.split(key, num_steps)
-    adaptation = start(
+    adaptation = begin(
         runner,
         kernel,
         states,

@@ -21,7 +21,7 @@ from parallel_mcmc.warmup.schedule import Parts
 
 
 @partial(jax.jit, static_argnames=("num_steps", "adapt_step_size", "keep_draws"))
-def start(
+def begin(
     runner: Parallel | Sequential,
     kernel: Any,
     states: PyTree,
@@ -122,12 +122,12 @@ def advance(
         # chain is, and the covariance of its draws is biased.
         pooled = part.windows_left <= 1
 
-        def begin(now: Adaptation) -> Adaptation:
+        def begin_stage(now: Adaptation) -> Adaptation:
             now = _renew_metric(kernel, example, now, rules, part.windows_left == 0)
             chain_keys = jax.random.split(keys[part.first], num_chains)
             return _restart(kernel, example, now, chain_keys, pooled, rules, find_step_size)
 
-        now = jax.lax.cond(part.is_stage_start, begin, lambda now: now, now)
+        now = jax.lax.cond(part.is_stage_start, begin_stage, lambda now: now, now)
         makers = [partial(make, part, size) for size in sizes(runner)]
         now = jax.lax.switch(part.size, makers, now) if len(makers) > 1 else makers[0](now)
         return jax.lax.cond(
