@@ -34,6 +34,7 @@ SLOW = {
     "howto/diagnose.md",
     "howto/methods.md",
     "howto/tune.md",
+    "quickstart.md",
     "tutorials/gibbs.md",
     "tutorials/kernel.md",
     "tutorials/rnn.md",
