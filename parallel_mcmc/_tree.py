@@ -91,8 +91,8 @@ def num_steps(inputs: PyTree) -> int:
     return jnp.shape(jax.tree.leaves(inputs)[0])[0]
 
 
-def at(tree: PyTree, index: jax.Array | int) -> PyTree:
-    """Return entry ``index`` of the leading axis of every leaf."""
+def at(tree: PyTree, index: jax.Array | int | slice) -> PyTree:
+    """Return entry ``index``, or a slice, of the leading axis of every leaf."""
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 

@@ -76,9 +76,10 @@ TESTS = {
 DECIDING = {
     "_beyond_rounding",
     "_contraction",
-    "_next_residual",
     "_residual",
-    "found_prefix",
+    "conclude",
+    "look_at",
+    "next_residual",
 }
 
 OPERATORS = [

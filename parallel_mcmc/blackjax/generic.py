@@ -14,8 +14,8 @@ from parallel_mcmc.blackjax.dependence import independent_leaves, primitives_of
 from parallel_mcmc.solver.chart import Chart, Euclidean, is_real
 from parallel_mcmc.solver.jacobian import Dense, Diagonal, Surrogate, Zero
 from parallel_mcmc.solver.method import Newton
-from parallel_mcmc.solver.newton import MARGIN_SLOPE
 from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.verdict import MARGIN_SLOPE
 
 FREE = {"position", "momentum", "slice", "random_generator_arg"}
 """Fields of BlackJAX states that a step may choose freely."""

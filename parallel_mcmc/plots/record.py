@@ -17,13 +17,7 @@ from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.lyapunov import BATCHES, LyapunovEstimate, estimate_exponent
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
 from parallel_mcmc.solver.recurrence import Recurrence
-from parallel_mcmc.solver.window import (
-    FoundPrefix,
-    found_prefix,
-    padded_by,
-    section,
-    shifted,
-)
+from parallel_mcmc.solver.window import padded_by, section, shifted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +110,7 @@ def record_iterations(
     iterates, residuals, found = [seen[:num_samples].copy()], [], []
     while done < num_samples and len(found) < max_iterations:
         inputs = section(draws, begin, window)
-        step, prefix, coordinates = _iterate(
+        step, coordinates = _iterate(
             method,
             recurrence,
             (anchor, guess, memory),
@@ -129,12 +123,12 @@ def record_iterations(
         residual = np.full(num_samples + window, np.nan)
         residual[begin : begin + window] = step.gap
         seen[begin : begin + window] = coordinates
-        accepted = int(prefix.accepted)
+        accepted = int(step.found.accepted)
         done = begin + accepted
         iterates.append(seen[:num_samples].copy())
         residuals.append(residual[:num_samples])
         found.append(done)
-        if prefix.blocked:
+        if step.found.blocked:
             break
         if sliding:
             anchor, guess, memory = _slide(method, recurrence, step, draws, begin, accepted)
@@ -174,10 +168,21 @@ def _iterate(
     count: jax.Array,
     tolerance: float,
     left: int,
-) -> tuple[Iteration, FoundPrefix, jax.Array]:
+) -> tuple[Iteration, jax.Array]:
     anchor, guess, memory = iterate
-    step = newton_iteration(method, recurrence, anchor, guess, inputs, memory, scale, count)
-    return step, found_prefix(step, tolerance, left), _coordinates(recurrence, step.guess)
+    step = newton_iteration(
+        method,
+        recurrence,
+        anchor,
+        guess,
+        inputs,
+        memory,
+        scale,
+        count,
+        tolerance=tolerance,
+        left=left,
+    )
+    return step, _coordinates(recurrence, step.guess)
 
 
 @jax.jit

@@ -23,7 +23,12 @@ from parallel_mcmc._tree import PyTree, any_traced, preceding
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.implicit import differentiable
 from parallel_mcmc.solver.lyapunov import BATCHES, estimate_exponent
-from parallel_mcmc.solver.mesh import placed_along, require_mesh, solve_over_mesh
+from parallel_mcmc.solver.mesh import (
+    placed_along,
+    require_spreadable,
+    require_time_mesh,
+    solve_over_mesh,
+)
 from parallel_mcmc.solver.method import Newton, require_newton
 from parallel_mcmc.solver.recurrence import checked_state, plain_recurrence
 from parallel_mcmc.solver.solution import Problem, Solution
@@ -92,9 +97,10 @@ def solve(
         Typical size of the state's components: a pytree like ``initial_state`` or a number. By
         default it is observed along the iterates.
     mesh
-        Devices with an axis named ``"time"`` to spread the steps over, in blocks of one length.
-        The window is then the whole chain. Best if the devices divide T: the states then stay
-        where they were found. Under ``jax.vmap(..., spmd_axis_name="chain")`` chains
+        Devices with an axis named ``"time"`` to spread the steps of a window over, in blocks of
+        one length. Windows then do not slide, but follow one another; by default there is one,
+        the whole chain. Best if it is, and the devices divide T: the states then stay where they
+        were found. Under ``jax.vmap(..., spmd_axis_name="chain")`` chains
         are spread over another axis of it. By default one device has all steps.
 
     Returns
@@ -110,8 +116,7 @@ def solve(
         If ``step`` is not callable, ``method`` is no :class:`Newton` or ``mesh`` is no mesh.
     ValueError
         If an argument has a wrong shape, dtype or value; the message names it. With ``mesh``, also
-        if it has no axis ``"time"``, ``window`` is shorter than the chain or ``method`` has a trust
-        region.
+        if it has no axis ``"time"`` or ``method`` has a trust region.
 
     Warns
     -----
@@ -144,7 +149,7 @@ def solve(
     inputs = require_arrays("inputs", inputs)
     total = _common_length("inputs", inputs)
     if mesh is not None:
-        mesh = require_mesh("mesh", mesh)
+        mesh = require_time_mesh("mesh", mesh)
         inputs = placed_along(mesh, inputs)
     initial_state = checked_state(step, initial_state, inputs)
     real = [leaf for leaf in jax.tree.leaves(initial_state) if is_real(leaf)]
@@ -161,15 +166,7 @@ def solve(
         window = total if mesh is not None else min(total, LARGEST_DEFAULT_WINDOW)
     window = min(require_positive_int("window", window), total)
     if mesh is not None:
-        if window < total:
-            raise ValueError(
-                f"window must be None or all {total} steps if mesh is given, got {window}"
-            )
-        if method.trust_region is not None:
-            raise ValueError(
-                "method must have no trust_region if mesh is given, got "
-                f"{type(method.trust_region).__name__}"
-            )
+        require_spreadable(method)
     if max_iterations is None:
         max_iterations = default_max_iterations(total, window)
     if tolerance is None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from parallel_mcmc._tree import PyTree, any_traced
+from parallel_mcmc._tree import PyTree, any_traced, at, num_steps
+from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.solution import Solution
-from parallel_mcmc.solver.timeaxis import TIME, Blocks
+from parallel_mcmc.solver.timeaxis import DATA, TIME, Blocks
+from parallel_mcmc.solver.verdict import LONGEST_BLOCK
 from parallel_mcmc.solver.window import padded_by, solve_recurrence
 
 
@@ -21,14 +24,27 @@ def require_mesh(name: str, mesh: Any) -> Mesh:
     ------
     TypeError
         If it is no :class:`jax.sharding.Mesh`.
-    ValueError
-        If it has no axis ``"time"``.
     """
     if not isinstance(mesh, Mesh):
         raise TypeError(f"{name} must be a jax.sharding.Mesh, got {type(mesh).__name__}: {mesh!r}")
+    return Mesh(mesh.devices, mesh.axis_names)
+
+
+def require_time_mesh(name: str, mesh: Any) -> Mesh:
+    """Return what :func:`require_mesh` does; raise ValueError if there is no axis ``"time"``."""
+    mesh = require_mesh(name, mesh)
     if TIME not in mesh.axis_names:
         raise ValueError(f"{name} must have an axis {TIME!r}, got axes {mesh.axis_names}")
-    return Mesh(mesh.devices, mesh.axis_names)
+    return mesh
+
+
+def require_spreadable(method: Newton) -> None:
+    """Raise ValueError if the method has a trust region, whose scans know one device only."""
+    if method.trust_region is not None:
+        raise ValueError(
+            "method must have no trust_region if mesh is given, got "
+            f"{type(method.trust_region).__name__}"
+        )
 
 
 def placed_along(mesh: Mesh, tree: PyTree) -> PyTree:
@@ -47,6 +63,40 @@ def placed_along(mesh: Mesh, tree: PyTree) -> PyTree:
     return jax.tree.map(placed, tree)
 
 
+def manual_axes(mesh: Mesh) -> frozenset[str]:
+    """Return the axes along which we place what there is; data are placed by their user."""
+    return frozenset(mesh.axis_names) - {DATA}
+
+
+def blocks_of(mesh: Mesh) -> Blocks:
+    """Return the time axis of a chain over the mesh."""
+    chains = math.prod(mesh.shape[name] for name in manual_axes(mesh) - {TIME})
+    return Blocks(mesh.shape[TIME], alone=chains == 1)
+
+
+def require_short_blocks(length: int) -> None:
+    """Raise ValueError if a device would have more steps of a window than it can count."""
+    if length > LONGEST_BLOCK:
+        raise ValueError(
+            f"window must give every device at most {LONGEST_BLOCK} steps, got {length}: give a "
+            "shorter window"
+        )
+
+
+def in_windows(tree: PyTree, count: int, window: int) -> PyTree:
+    """Cut the leading axis into ``count`` windows, ``(count, window, ...)``, the last filled up."""
+
+    def cut(leaf: jax.Array) -> jax.Array:
+        return leaf.reshape(count, window, *leaf.shape[1:])
+
+    return jax.tree.map(cut, padded_by(tree, count * window - num_steps(tree)))
+
+
+def joined(tree: PyTree) -> PyTree:
+    """Undo :func:`in_windows`."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
+
+
 def solve_over_mesh(
     mesh: Mesh,
     recurrence: Recurrence,
@@ -57,28 +107,33 @@ def solve_over_mesh(
     window: int,
     max_iterations: int,
 ) -> Solution:
-    """Solve with the steps in blocks over the axis ``"time"``, the last one filled up."""
+    """Solve with the steps of every window in blocks over the axis ``"time"``.
+
+    The last window is filled up, and so is every window if the devices do not divide it.
+    """
+    total = num_steps(inputs)
     blocks = mesh.shape[TIME]
-    total = window
-    missing = -total % blocks
+    window += -window % blocks
+    length, count = window // blocks, -(-total // window)
+    require_short_blocks(length)
     settings = dict(settings)
-    over_time, everywhere = PartitionSpec(TIME), PartitionSpec()
-    along = padded_by((inputs, settings.pop("initial_guess")), missing)
+    over_time, everywhere = PartitionSpec(None, TIME), PartitionSpec()
+    along = in_windows((inputs, settings.pop("initial_guess")), count, window)
 
     def block(recurrence, initial_state, along, settings):
-        inputs, initial_guess = along
+        inputs, initial_guess = joined(along)
         solution, _ = solve_recurrence(
             recurrence,
             initial_state=initial_state,
             inputs=inputs,
             initial_guess=initial_guess,
-            window=total + missing,
+            window=window,
             max_iterations=max_iterations,
-            axis=Blocks(blocks),
+            axis=blocks_of(mesh),
             total=total,
             **settings,
         )
-        return solution.states, solution._replace(states=())
+        return in_windows(solution.states, count, length), solution._replace(states=())
 
     # A user's loop may start from a constant: what varies over devices is not tracked by type.
     spread = jax.shard_map(
@@ -86,7 +141,8 @@ def solve_over_mesh(
         mesh=mesh,
         in_specs=(everywhere, everywhere, over_time, everywhere),
         out_specs=(over_time, everywhere),
+        axis_names=manual_axes(mesh),
         check_vma=False,
     )
     states, rest = spread(recurrence, initial_state, along, settings)
-    return rest._replace(states=jax.tree.map(lambda leaf: leaf[:total], states))
+    return rest._replace(states=at(joined(states), slice(total)))

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, all_finite, preceding, select
+from parallel_mcmc._tree import PyTree, all_finite, preceding, repeated, select
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.operators import Operator
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.safeguards import Memory, clip_length, secant
 from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis, delayed
+from parallel_mcmc.solver.trust_region import TrustRegion
+from parallel_mcmc.solver.verdict import Verdict, conclude, leading, look_at
 
 # Two evaluations of one step may differ by this many units in the last place: a batch sums in
 # another order than a single step.
@@ -20,10 +22,6 @@ ROUNDING_ULPS = 16
 
 # States that the spread of an iterate is judged by: a median of all would cost a long sort.
 SPREAD_STATES = 256
-
-# An accept decision is taken for settled where its margin exceeds this many times the error of
-# the argument, in units of the scale: a bound on the slope of the log acceptance ratio.
-MARGIN_SLOPE = 30
 
 
 class Iteration(NamedTuple):
@@ -45,10 +43,8 @@ class Iteration(NamedTuple):
     gap: jax.Array
     """``|f(x_{t-1}) - x_t|`` in units of the scale and beyond rounding, shape ``(W,)``; infinite
     where a value is not finite or a non-numeric part differs."""
-    residual: jax.Array
-    """Estimate of ``|f(v_t) - v_{t+1}|`` for the ``values`` v, in units of the scale and beyond
-    rounding, shape ``(W,)``; infinite where a value is not finite, a non-numeric part differs or
-    a decision may change."""
+    found: Verdict
+    """Which of the values are exact."""
 
 
 def newton_iteration(
@@ -60,8 +56,10 @@ def newton_iteration(
     memory: Memory,
     scale: jax.Array | None,
     count: jax.Array,
+    *,
+    tolerance: jax.Array | float,
+    left: jax.Array | int,
     axis: TimeAxis = ONE_DEVICE,
-    origin: PyTree | None = None,
 ) -> Iteration:
     """Linearise every step at the iterate, solve the affine recurrence, move the iterate.
 
@@ -78,10 +76,12 @@ def newton_iteration(
         Typical size of each coordinate, broadcastable to ``(D,)``, or None.
     count
         Number of the iteration, for models that draw probes.
+    tolerance
+        Largest residual of a step that counts as found.
+    left
+        Number of steps of the window that are inside the chain.
     axis
         How the W steps are part of the window; by default they are all of it.
-    origin
-        The exact state before the window, if that is not ``anchor``.
     """
     chart = recurrence.chart
     arguments = preceding(anchor, guess)
@@ -94,13 +94,12 @@ def newton_iteration(
     finite = jax.vmap(all_finite)(values)
 
     if scale is None:
-        first = start if origin is None else chart.coordinates(origin)
-        sizes = _observed_scale(y, first, finite, axis)
-        scale = axis.last(sizes)
+        sizes = _observed_scale(y, start, finite)
+        scale = sizes[-1]
     else:
         sizes = scale
     # A chain that ranges wider than its scale lets a correction range as wide.
-    spread = jnp.maximum(_spread(jnp.where(finite[:, None], y, x), axis), scale)
+    spread = jnp.maximum(_spread(jnp.where(finite[:, None], y, x)), scale)
     gap = _residual(recurrence, values, guess, y, x, sizes, finite)
 
     # How well the linear model explains the last move: it bounds the norms and mends the model.
@@ -122,32 +121,36 @@ def newton_iteration(
     trust = method.damping * jnp.where(stays, 1, capped)
     model, operator = operator, operator.scaled(trust)
 
-    def argument(change: jax.Array) -> jax.Array:
-        """Return the correction of each argument, no longer than the model is trusted."""
-        if method.trust_region is None:
-            correction = axis.solve_before(operator, change)
-        else:
-            # It weighs what is exact already against what comes after, unless they are cut apart.
-            (exact,) = axis.leading(gap == 0)
-            positions = axis.positions(len(y))
-            change = jnp.where((positions >= exact)[:, None], change, 0)
-            beyond = operator.scaled(jnp.where(positions > exact, 1, 0).astype(y.dtype))
-            moved = method.trust_region.solve(beyond.rescaled(scale), change / scale)
-            correction = delayed(moved * scale)
+    contraction = _contraction((y - memory.value) / scale, move, norm, memory.known)
+    margin = None if recurrence.margin is None else jax.vmap(recurrence.margin)(aux)
+    own = look_at(gap, contraction, margin, finite, axis.positions(len(y)), left, tolerance)
+    defect = jnp.where(finite[:, None], y - x, 0)
+    region = method.trust_region
+    if region is None:
+        passed_on, blocks = axis.solve_before(operator, defect, own)
+    else:
+        passed_on, blocks = _in_region(region, operator, defect, gap, scale), repeated(own, 1)
+
+    def again(change: jax.Array) -> jax.Array:
+        if region is None:
+            return axis.solve_again(operator, change, passed_on[0])
+        return _in_region(region, operator, change, gap, scale)
+
+    def trusted(correction: jax.Array) -> jax.Array:
+        """Return the corrections of the arguments, no longer than the model is trusted."""
         if method.radius is None:
             return correction
         return clip_length(correction / spread, method.radius) * spread
 
-    defect = jnp.where(finite[:, None], y - x, 0)
-    correction = argument(defect)
+    correction = trusted(passed_on)
     mended = jnp.zeros_like(y)
     for product in products:
         missing = trust[:, None] * (product(correction) - model.apply(correction))
         mended = jnp.where(usable[:, None] & jnp.isfinite(missing), missing, 0)
-        correction = argument(defect + mended)
+        correction = trusted(again(defect + mended))
     if not products and not method.jacobian.exact:
         rank_one = secant(miss, move, usable & memory.known)
-        correction = argument(defect + rank_one.apply(correction / scale) * scale)
+        correction = trusted(again(defect + rank_one.apply(correction / scale) * scale))
         mended = rank_one.apply(correction / scale) * scale
     z = y + operator.apply(correction) + mended
     z = jnp.where(jnp.isfinite(z).all(-1, keepdims=True), z, y)
@@ -160,13 +163,20 @@ def newton_iteration(
         jnp.where(jnp.isfinite(step), step, 0),
         finite,
     )
-    contraction = _contraction((y - memory.value) / scale, move, norm, memory.known)
-    margin = None
-    if recurrence.margin is not None:
-        # The size, because there may be no information to take it from.
-        margin = jax.vmap(recurrence.margin, axis_size=len(gap))(aux)
-    residual = _next_residual(gap, contraction, margin, axis)
-    return Iteration(values, aux, moved, before, remembered, model, finite, gap, residual)
+    found = conclude(blocks, len(y), left, tolerance)
+    return Iteration(values, aux, moved, before, remembered, model, finite, gap, found)
+
+
+def _in_region(
+    region: TrustRegion, operator: Operator, change: jax.Array, gap: jax.Array, scale: jax.Array
+) -> jax.Array:
+    """Return the corrections of the arguments inside a trust region."""
+    # It weighs what is exact already against what comes after, unless they are cut apart.
+    exact = leading(gap == 0)
+    positions = jnp.arange(len(gap))
+    change = jnp.where((positions >= exact)[:, None], change, 0)
+    beyond = operator.scaled(jnp.where(positions > exact, 1, 0).astype(change.dtype))
+    return delayed(region.solve(beyond.rescaled(scale), change / scale) * scale)
 
 
 def _contraction(change: jax.Array, move: jax.Array, norm: jax.Array, known: jax.Array) -> Any:
@@ -180,42 +190,21 @@ def _contraction(change: jax.Array, move: jax.Array, norm: jax.Array, known: jax
     return jnp.where(moved, jnp.clip(jnp.maximum(observed, norm), 0, 1), 1)
 
 
-def _next_residual(
-    gap: jax.Array,
-    contraction: jax.Array,
-    margin: jax.Array | None,
-    axis: TimeAxis = ONE_DEVICE,
-) -> jax.Array:
-    """Return the residuals that the values would have among themselves, shape ``(W,)``.
-
-    ``f(x_t)`` was evaluated at an argument that misses the value ``f(x_{t-1})`` by ``gap_t``; so
-    far as the step contracts, ``f(f(x_{t-1}))`` is nearer to it. Where the step may fall on the
-    other side of a decision, nothing is known of the residual.
-    """
-    following = axis.following(contraction, 1)
-    if margin is not None:
-        undecided = gap * MARGIN_SLOPE > axis.following(margin, jnp.inf)
-        gap = jnp.where(undecided, jnp.inf, gap)
-    return jnp.where(gap == 0, 0, gap * following)
-
-
-def _observed_scale(
-    y: jax.Array, anchor: jax.Array, finite: jax.Array, axis: TimeAxis = ONE_DEVICE
-) -> jax.Array:
+def _observed_scale(y: jax.Array, anchor: jax.Array, finite: jax.Array) -> jax.Array:
     """Root mean square distance from the anchor up to each step, shape ``(W, D)``.
 
     Step t is judged by the steps before it alone, so that a wild iterate further on cannot loosen
     the tolerance of a step that is about to be accepted.
     """
     square = jnp.where(finite[:, None], (y - anchor) ** 2, 0)
-    steps = (axis.positions(len(y)) + 1).astype(y.dtype)[:, None]
-    size = jnp.sqrt(axis.cumsum(square) / steps)
+    steps = jnp.arange(1, len(y) + 1, dtype=y.dtype)[:, None]
+    size = jnp.sqrt(jnp.cumsum(square, axis=0) / steps)
     return jnp.where(size > 0, size, 1)
 
 
-def _spread(x: jax.Array, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
+def _spread(x: jax.Array) -> jax.Array:
     """Return a standard deviation over time that a few wild states do not move, shape ``(D,)``."""
-    some = axis.sample(x, SPREAD_STATES)
+    some = x[:: -(-len(x) // SPREAD_STATES)]
     deviation = jnp.median(jnp.abs(some - jnp.median(some, axis=0)), axis=0)
     # The median of |z| for a standard normal z.
     return deviation / 0.6745

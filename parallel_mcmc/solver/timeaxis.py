@@ -15,13 +15,16 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from parallel_mcmc._tree import PyTree, at, preceding, select
+from parallel_mcmc._tree import PyTree, at, preceding, repeated, select
 
 if TYPE_CHECKING:
     from parallel_mcmc.solver.operators import Operator
 
 TIME = "time"
 """The axis of a user's mesh that the steps are spread over."""
+
+DATA = "data"
+"""The axis that a user's data are spread over: the one that is left to the compiler."""
 
 Compose = Callable[[Any, Any], Any]
 """An associative product ``compose(earlier, later)`` of elements with a leading time axis."""
@@ -45,41 +48,35 @@ class OneDevice:
         """Return the state before the block; ``first`` before the first one."""
         return first
 
-    def following(self, v: jax.Array, end: float) -> jax.Array:
-        """Return what comes after each row of ``v``; after the last of the window, ``end``."""
-        return jnp.concatenate([v[1:], jnp.full_like(v[:1], end)])
+    def solve_before(
+        self, operator: Operator, b: jax.Array, message: PyTree
+    ) -> tuple[jax.Array, PyTree]:
+        """Solve ``z_t = A_t z_{t-1} + b_t``, and exchange the messages of the blocks.
 
-    def last(self, v: jax.Array) -> jax.Array:
-        """Return the last row of the window."""
-        return v[-1]
+        Returns
+        -------
+        jax.Array
+            ``z_{t-1}`` for every t, shape ``(T, D)``.
+        PyTree
+            The messages of all blocks, one more leading axis.
+        """
+        return delayed(operator.scan(b)), repeated(message, 1)
 
-    def solve_before(self, operator: Operator, b: jax.Array) -> jax.Array:
-        """Solve ``z_t = A_t z_{t-1} + b_t``; return ``z_{t-1}`` for every t, shape ``(T, D)``."""
+    def solve_again(self, operator: Operator, b: jax.Array, before: jax.Array) -> jax.Array:
+        """Solve it for another ``b`` where ``before`` still comes before the block."""
         return delayed(operator.scan(b))
 
     def product(self, compose: Compose, elements: PyTree) -> PyTree:
         """Return the product of all elements of the window."""
         return at(jax.lax.associative_scan(compose, elements), -1)
 
-    def cumsum(self, v: jax.Array) -> jax.Array:
-        """Return the sums over the window up to each row."""
-        return jnp.cumsum(v, axis=0)
-
     def mean(self, v: jax.Array) -> jax.Array:
         """Return the mean over the window."""
         return jnp.mean(v, axis=0)
 
-    def max(self, values: jax.Array) -> jax.Array:
-        """Return the largest over the blocks of each of ``values``."""
-        return values
-
-    def sample(self, v: jax.Array, count: int) -> jax.Array:
-        """Return at most ``count`` rows of the window, at equal distances."""
-        return v[:: -(-len(v) // count)]
-
-    def leading(self, *masks: jax.Array) -> tuple[jax.Array, ...]:
-        """Return of each mask how many entries come before the first that is False."""
-        return tuple(jnp.where(mask.all(), len(mask), jnp.argmin(mask)) for mask in masks)
+    def last(self, tree: PyTree) -> PyTree:
+        """Return the last entry of the window."""
+        return at(tree, -1)
 
     def own(self, count: jax.Array) -> jax.Array:
         """Return a number that no other block and no other ``count`` has."""
@@ -91,15 +88,16 @@ class OneDevice:
         initial_state: PyTree,
         done: jax.Array,
         total: int,
+        length: int,
         states: PyTree,
         aux: PyTree,
     ) -> tuple[PyTree, PyTree]:
-        """Complete the steps from ``done`` to ``total``, block by block.
+        """Complete the steps from ``done`` to ``total``, one block of ``length`` after the other.
 
-        ``finish(before, start, stop, states, aux)`` completes a block from position ``start`` to
-        ``stop``; ``before`` is the state before the block.
+        ``finish(before, row, start, stop, states, aux)`` completes the block that begins at
+        ``row``, from its step ``start`` to ``stop``; ``before`` is the state before the block.
         """
-        return finish(initial_state, done, total, states, aux)
+        return finish(initial_state, 0, done, total, states, aux)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +108,8 @@ class Blocks:
     """
 
     size: int
+    alone: bool = True
+    """Whether no other chains are solved along another axis of the mesh."""
 
     @property
     def index(self) -> jax.Array:
@@ -121,75 +121,51 @@ class Blocks:
         return self.index * length + jnp.arange(length)
 
     def before(self, first: PyTree, states: PyTree) -> PyTree:
-        """Pass the last state of each block to the next device: a permute of one state."""
-        forward = [(i, i + 1) for i in range(self.size - 1)]
-        passed = jax.tree.map(lambda leaf: jax.lax.ppermute(leaf[-1], TIME, forward), states)
-        return select(self.index > 0, passed, first)
+        """Pass the last state of each block to the next device."""
+        return select(self.index > 0, self._from_previous(at(states, -1)), first)
 
-    def following(self, v: jax.Array, end: float) -> jax.Array:
-        """Pass the first row of each block to the device before: a permute of one row."""
-        backward = [(i + 1, i) for i in range(self.size - 1)]
-        passed = jax.lax.ppermute(v[:1], TIME, backward)
-        tail = jnp.where(self.index < self.size - 1, passed, end)
-        return jnp.concatenate([v[1:], tail])
+    def solve_before(
+        self, operator: Operator, b: jax.Array, message: PyTree
+    ) -> tuple[jax.Array, PyTree]:
+        """Solve the recurrence in every block, and correct it by what comes before.
 
-    def last(self, v: jax.Array) -> jax.Array:
-        """Return the last row of the window: a sum of one row over the devices."""
-        return jax.lax.psum(jnp.where(self.index == self.size - 1, v[-1], 0), TIME)
-
-    def solve_before(self, operator: Operator, b: jax.Array) -> jax.Array:
-        """Solve the recurrence in every block, and correct it by what comes before."""
-        return operator.scan(b, self._scan_before)
-
-    def _scan_before(self, compose: Compose, elements: PyTree) -> PyTree:
-        """Return the product of what comes before each element; at first, zeros.
-
-        The devices exchange the products of their blocks by one gather, which also tells what
-        comes before a block: nothing has to be passed on after the scan.
+        One gather tells every device the products of all blocks, hence also what comes before its
+        own, and their messages.
         """
-        own = jax.lax.associative_scan(compose, elements)
-        blocks = jax.lax.associative_scan(compose, self._gathered(at(own, -1)))
-        earlier = at(blocks, jnp.maximum(self.index - 1, 0))
-        whole = jax.tree.map(lambda e, leaf: jnp.broadcast_to(e, leaf.shape), earlier, own)
-        first = self.index == 0
-        scanned = select(first, own, compose(whole, own))
-        return preceding(select(first, jax.tree.map(jnp.zeros_like, earlier), earlier), scanned)
+        received = None
+
+        def scan_before(compose: Compose, elements: PyTree) -> PyTree:
+            nonlocal received
+            own = jax.lax.associative_scan(compose, elements)
+            products, received = self._gathered((at(own, -1), message))
+            earlier = at(
+                jax.lax.associative_scan(compose, products), jnp.maximum(self.index - 1, 0)
+            )
+            whole = jax.tree.map(lambda e, leaf: jnp.broadcast_to(e, leaf.shape), earlier, own)
+            first = self.index == 0
+            scanned = select(first, own, compose(whole, own))
+            zeros = jax.tree.map(jnp.zeros_like, earlier)
+            return preceding(select(first, zeros, earlier), scanned)
+
+        return operator.scan(b, scan_before), received
+
+    def solve_again(self, operator: Operator, b: jax.Array, before: jax.Array) -> jax.Array:
+        """Solve it in every block by itself: what came in before is near enough."""
+        entering = operator.apply(jnp.zeros_like(b).at[0].set(before))
+        return preceding(before, operator.scan(b + entering))
 
     def product(self, compose: Compose, elements: PyTree) -> PyTree:
         """Return the product of all elements of the window: one gather."""
         own = at(jax.lax.associative_scan(compose, elements), -1)
         return at(jax.lax.associative_scan(compose, self._gathered(own)), -1)
 
-    def cumsum(self, v: jax.Array) -> jax.Array:
-        """Return the sums over the window up to each row: a gather of one row."""
-        own = jnp.cumsum(v, axis=0)
-        totals = jax.lax.all_gather(own[-1], TIME)
-        earlier = jnp.arange(self.size) < self.index
-        return own + jnp.sum(jnp.where(earlier[:, None], totals, 0), axis=0)
-
     def mean(self, v: jax.Array) -> jax.Array:
         """Return the mean over the window."""
         return jax.lax.pmean(jnp.mean(v, axis=0), TIME)
 
-    def max(self, values: jax.Array) -> jax.Array:
-        """Return the largest over the blocks of each of ``values``."""
-        return jax.lax.pmax(values, TIME)
-
-    def sample(self, v: jax.Array, count: int) -> jax.Array:
-        """Return about ``count`` rows of the window: a gather of these."""
-        share = -(-count // self.size)
-        return jax.lax.all_gather(v[:: -(-len(v) // share)], TIME, tiled=True)
-
-    def leading(self, *masks: jax.Array) -> tuple[jax.Array, ...]:
-        """Return of each mask how many entries come before the first that is False."""
-        length = len(masks[0])
-        own = jnp.stack(
-            [
-                jnp.where(mask.all(), self.size * length, self.index * length + jnp.argmin(mask))
-                for mask in masks
-            ]
-        )
-        return tuple(jax.lax.pmin(own, TIME))
+    def last(self, tree: PyTree) -> PyTree:
+        """Return the last entry of the window: a gather of one state."""
+        return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf[-1], TIME)[-1], tree)
 
     def own(self, count: jax.Array) -> jax.Array:
         """Return a number that no other block and no other ``count`` has."""
@@ -201,23 +177,39 @@ class Blocks:
         initial_state: PyTree,
         done: jax.Array,
         total: int,
+        length: int,
         states: PyTree,
         aux: PyTree,
     ) -> tuple[PyTree, PyTree]:
         """Let one device after the other complete its block, from the last state of the one before.
 
-        Takes no turn at all if everything is done.
+        Takes no turn at all if everything is done. The rows of a device are its blocks of one
+        window after the other.
         """
-        length = len(jax.tree.leaves(states)[0])
-        start = jnp.clip(done - self.index * length, 0, length)
-        stop = jnp.clip(total - self.index * length, 0, length)
+        first = done // length
 
         def turn(block: jax.Array, carry: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
-            before = self.before(initial_state, carry[0])
-            return finish(before, start, jnp.where(block == self.index, stop, 0), *carry)
+            # Where the block before this one ends, on the device that has it.
+            end = jnp.maximum(block - 1, 0) // self.size * length + length - 1
+            passed = self._from_previous(at(carry[0], end))
+            before = select(block > 0, passed, initial_state)
+            start = jnp.clip(done - block * length, 0, length)
+            stop = jnp.clip(total - block * length, 0, length)
+            mine = block % self.size == self.index
+            row = block // self.size * length
+            return finish(before, row, start, jnp.where(mine, stop, 0), *carry)
 
-        turns = jnp.where(done < total, self.size, 0)
-        return jax.lax.fori_loop(done // length, turns, turn, (states, aux))
+        turns = jnp.where(done < total, -(-total // length), 0)
+        return jax.lax.fori_loop(first, turns, turn, (states, aux))
+
+    def _from_previous(self, state: PyTree) -> PyTree:
+        """Return the state of the device before; the first one has it from the last."""
+        if self.alone:
+            ring = [(i, (i + 1) % self.size) for i in range(self.size)]
+            return jax.tree.map(lambda leaf: jax.lax.ppermute(leaf, TIME, ring), state)
+        # A permute waits for every device of the mesh, and other chains may need fewer of them.
+        states = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, TIME), state)
+        return at(states, self.index - 1)
 
     def _gathered(self, element: PyTree) -> PyTree:
         """Return the elements of all devices, leading axis ``size``, by one collective."""

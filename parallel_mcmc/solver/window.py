@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, at, num_steps
+from parallel_mcmc._tree import PyTree, at, num_steps, select
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
 from parallel_mcmc.solver.recurrence import Recurrence
@@ -60,14 +60,16 @@ def solve_recurrence(
     A window of ``window`` steps is iterated on and slides forward by the states that have
     converged. After ``max_iterations`` the sequential loop finishes from the last exact state.
 
+    A window over many devices does not slide, which would move its states from device to device:
+    the next one begins where it ends. A device then has a block of every window.
+
     Parameters
     ----------
     axis
-        How the steps of ``inputs`` and ``initial_guess`` are part of the window. A window over
-        many devices does not slide: it holds the whole chain.
+        How the steps of ``inputs`` and ``initial_guess`` are part of the windows.
     total
         Number of steps that count, T, if ``inputs`` has not as many: those that follow only fill
-        up the last of many devices.
+        up the last window over many devices.
 
     Returns
     -------
@@ -79,7 +81,8 @@ def solve_recurrence(
     total = num_steps(inputs) if total is None else total
     length = window // axis.size
     # One window needs no room to slide in.
-    sliding = window < total
+    several = window < total
+    sliding = several and axis.size == 1
     padding = 2 * window if sliding else 0
     padded = padded_by(inputs, padding)
     guesses = None if initial_guess is None else padded_by(initial_guess, padding)
@@ -89,38 +92,33 @@ def solve_recurrence(
             return section(guesses, start, length)
         return recurrence.guess(anchor, section(padded, start, length))
 
+    def begin_of(carry: _Carry) -> jax.Array | int:
+        """Return the first step of the window."""
+        if sliding:
+            return carry.done
+        return carry.done // window * window if several else 0
+
     def body(carry: _Carry) -> _Carry:
-        start = carry.done if sliding else 0
+        begin = begin_of(carry)
         step = newton_iteration(
             method,
             recurrence,
             carry.anchor,
             carry.guess,
-            section(padded, start, length),
+            section(padded, begin // axis.size, length),
             carry.memory,
             scale,
             carry.iterations,
-            axis,
-            origin=None if sliding else initial_state,
+            tolerance=tolerance,
+            left=total - begin,
+            axis=axis,
         )
-        found = found_prefix(step, tolerance, total - start, axis)
-        accepted = found.accepted
-        positions = axis.positions(length)
-        inside = positions < total - start
-        agree = (positions < found.edges) & inside
-        worst, widest = axis.max(
-            jnp.stack(
-                [
-                    jnp.max(jnp.where(agree, step.residual, 0)),
-                    jnp.max(jnp.where(inside, step.gap, 0)),
-                ]
-            )
-        )
-        history = carry.history.at[carry.iterations].set(widest)
+        found = step.found
+        history = carry.history.at[carry.iterations].set(found.gap)
         progress = carry._replace(
             blocked=found.blocked,
             iterations=carry.iterations + 1,
-            residual=jnp.maximum(carry.residual, worst),
+            residual=jnp.maximum(carry.residual, found.residual),
             history=history,
             growth=jax.lax.cond(
                 carry.iterations + 1 == PROBATION,
@@ -128,7 +126,8 @@ def solve_recurrence(
                 lambda: carry.growth,
             ),
         )
-        return slide(progress, step, accepted) if sliding else stay(progress, step, accepted)
+        advance = slide if sliding else take_turns if several else stay
+        return advance(progress, step, found.accepted)
 
     def stay(carry: _Carry, step: Iteration, accepted: jax.Array) -> _Carry:
         return carry._replace(
@@ -151,6 +150,31 @@ def solve_recurrence(
             memory=shifted(step.memory, fresh, accepted),
             states=_write(carry.states, step.values, carry.done),
             aux=_write(carry.aux, step.aux, carry.done),
+        )
+
+    def take_turns(carry: _Carry, step: Iteration, accepted: jax.Array) -> _Carry:
+        begin = begin_of(carry)
+        row = begin // axis.size
+        done = begin + accepted
+
+        def following() -> tuple:
+            last = axis.last(step.values)
+            guess = predict(last, row + length)
+            fresh = method.initial_memory(length, *_vector_type(recurrence, last))
+            return axis.before(last, guess), guess, fresh
+
+        anchor, guess, memory = jax.lax.cond(
+            (accepted == window) & (done < total),
+            following,
+            lambda: (step.before, step.guess, step.memory),
+        )
+        return carry._replace(
+            done=done,
+            anchor=anchor,
+            guess=guess,
+            memory=memory,
+            states=_write(carry.states, step.values, row),
+            aux=_write(carry.aux, step.aux, row),
         )
 
     shapes = jax.eval_shape(recurrence.step, initial_state, at(inputs, 0))
@@ -183,7 +207,7 @@ def solve_recurrence(
 
     end = jax.lax.while_loop(unfinished, body, start)
     finish = partial(_finish, recurrence, inputs)
-    states, aux = axis.in_turn(finish, initial_state, end.done, total, end.states, end.aux)
+    states, aux = axis.in_turn(finish, initial_state, end.done, total, length, end.states, end.aux)
     per_iteration = window * method.jacobian.evaluations(dim)
     solution = Solution(
         states=jax.tree.map(lambda leaf: leaf[:total], states),
@@ -196,34 +220,6 @@ def solve_recurrence(
         growth=end.growth,
     )
     return solution, jax.tree.map(lambda leaf: leaf[:total], aux)
-
-
-class FoundPrefix(NamedTuple):
-    """What of a window an iteration has found."""
-
-    edges: jax.Array
-    """Number of leading edges that agree to the tolerance."""
-    accepted: jax.Array
-    """Number of leading values that are exact and finite."""
-    blocked: jax.Array
-    """Whether a value that is exact is not finite: no iteration will mend it."""
-
-
-def found_prefix(
-    step: Iteration,
-    tolerance: jax.Array | float,
-    left: jax.Array | int,
-    axis: TimeAxis = ONE_DEVICE,
-) -> FoundPrefix:
-    """Return what ``step`` has found of a window of which ``left`` steps are inside the chain."""
-    length = len(step.finite)
-    window = length * axis.size
-    met = (step.residual <= tolerance) | (axis.positions(length) >= left)
-    edges, sound = axis.leading(met, step.finite)
-    # A value whose argument is exact is exact itself: one more than the edges that agree.
-    exact = jnp.minimum(jnp.minimum(edges + 1, window), left)
-    accepted = jnp.minimum(exact, sound)
-    return FoundPrefix(edges, accepted, accepted < exact)
 
 
 def run_sequentially(
@@ -242,15 +238,17 @@ def _finish(
     recurrence: Recurrence,
     inputs: PyTree,
     before: PyTree,
+    row: jax.Array | int,
     start: jax.Array,
     stop: jax.Array | int,
     states: PyTree,
     aux: PyTree,
 ) -> tuple[PyTree, PyTree]:
-    """Compute the steps from ``start`` to ``stop`` by the plain loop; ``before`` precedes all."""
-    last = jax.tree.map(
-        lambda s, leaf: jnp.where(start > 0, leaf[jnp.maximum(start - 1, 0)], s), before, states
-    )
+    """Compute the steps ``row + start`` to ``row + stop`` by the plain loop.
+
+    ``before`` precedes the step at ``row``.
+    """
+    last = select(start > 0, at(states, jnp.maximum(row + start - 1, 0)), before)
 
     def body(carry: tuple) -> tuple:
         t, state, states, aux = carry
@@ -259,7 +257,8 @@ def _finish(
         put_aux = jax.tree.map(lambda buffer, leaf: buffer.at[t].set(leaf), aux, record)
         return t + 1, state, put, put_aux
 
-    return jax.lax.while_loop(lambda c: c[0] < stop, body, (start, last, states, aux))[2:]
+    carry = row + start, last, states, aux
+    return jax.lax.while_loop(lambda c: c[0] < row + stop, body, carry)[2:]
 
 
 def _vector_type(recurrence: Recurrence, state: PyTree) -> tuple[int, Any]:
@@ -272,7 +271,7 @@ def section(tree: PyTree, start: jax.Array | int, length: int) -> PyTree:
     return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, length), tree)
 
 
-def _write(tree: PyTree, part: PyTree, start: jax.Array) -> PyTree:
+def _write(tree: PyTree, part: PyTree, start: jax.Array | int) -> PyTree:
     return jax.tree.map(
         lambda leaf, p: jax.lax.dynamic_update_slice_in_dim(leaf, p, start, axis=0), tree, part
     )

@@ -91,11 +91,11 @@ def gradient():
     return distance(jax.grad(lambda u: loss(u, mesh=mesh_of("8")))(INPUTS[0]), here)
 
 
-def collectives(method, length, scale):
+def collectives(method, length, scale, mesh="8"):
     """Return kind, shape and computation of the collectives of a compiled ``solve``."""
 
     def run(inputs):
-        settings = {"method": METHODS[method], "scale": scale, "mesh": mesh_of("8")}
+        settings = {"method": METHODS[method], "scale": scale, "mesh": mesh_of(mesh)}
         return pmc.solve(step, START, inputs, **settings)._replace(problem=None)
 
     text = jax.jit(run).lower(jnp.ones((length, 4))).compile().as_text()
@@ -138,7 +138,15 @@ CASES = {
     "scale": lambda: compare(scale=2.0),
     "guess": lambda: compare(initial_guess=loop(step, START, INPUTS[0])),
     "tree": lambda: compare(step=pair, start={"x": START, "count": jnp.array(0)}),
+    "windows": lambda: compare(window=16),
+    "windows that do not divide": lambda: compare(
+        INPUTS[0, :61], window=13, method=METHODS["diagonal"]
+    ),
+    "windows 2x4": lambda: compare(window=20, mesh="2x4", initial_guess=INPUTS[0]),
     "budget": budget,
+    "budget in windows": lambda: compare(
+        INPUTS[0, :61], max_iterations=7, method=METHODS["diagonal"], window=16
+    ),
     "chaos": chaos,
     "chains 2x4 by axis": lambda: chains("2x4", "chain"),
     "chains 8": lambda: chains("8", None),
@@ -147,6 +155,7 @@ CASES = {
     "collectives dense long": lambda: collectives("dense", 2048, 1.0),
     "collectives sweep": lambda: collectives("sweep", 512, 1.0),
     "collectives diagonal": lambda: collectives("diagonal", 512, 1.0),
+    "collectives 2x4": lambda: collectives("dense", 512, 1.0, "2x4"),
     "collectives observed scale": lambda: collectives("dense", 512, None),
 }
 

@@ -31,8 +31,10 @@ LONG = (
     "guess",
     "tree",
 )
+WINDOWS = ("windows", "windows that do not divide", "windows 2x4")
 REST = (
     "budget",
+    "budget in windows",
     "chaos",
     "chains 2x4 by axis",
     "chains 8",
@@ -42,6 +44,7 @@ REST = (
     "collectives sweep",
     "collectives diagonal",
     "collectives observed scale",
+    "collectives 2x4",
 )
 
 
@@ -61,9 +64,15 @@ def test_a_mesh_of_one_device():
     np.testing.assert_allclose(there.states, here.states, rtol=1e-6)
 
 
-def test_a_window_that_slides_and_a_trust_region_are_refused():
-    with pytest.raises(ValueError, match="window must be None or all 10 steps if mesh is given"):
-        pmc.solve(halve, jnp.ones(3), jnp.ones((10, 3)), mesh=ONE, window=4)
+def test_windows_on_a_mesh_of_one_device():
+    inputs = jnp.arange(30.0).reshape(10, 3)
+    here = pmc.solve(halve, jnp.ones(3), inputs, window=4)
+    there = pmc.solve(halve, jnp.ones(3), inputs, mesh=ONE, window=4)
+    assert bool(there.converged)
+    np.testing.assert_allclose(there.states, here.states, rtol=1e-6)
+
+
+def test_a_trust_region_is_refused():
     with pytest.raises(ValueError, match="method must have no trust_region if mesh is given"):
         pmc.solve(halve, jnp.ones(3), jnp.ones((10, 3)), mesh=ONE, method=pmc.elk())
 
@@ -96,11 +105,11 @@ def rest():
     return run(*REST)
 
 
-def check(case):
+def check(case, more_iterations=2):
     assert case["error"] < 1e-9 and case["loop"] < 2e-9
     here, there = case["iterations"]
     # A random model draws other probes on every device.
-    assert abs(here - there) <= 2
+    assert abs(here - there) <= more_iterations
     assert case["fallback"] == [0, 0]
 
 
@@ -116,17 +125,27 @@ def test_any_method_mesh_and_length_gives_the_states_of_one_device():
 
 
 @pytest.mark.slow
+def test_windows_follow_one_another():
+    for case in run(*WINDOWS).values():
+        # One that slides takes in new steps earlier.
+        check(case, more_iterations=case["iterations"][0])
+
+
+@pytest.mark.slow
 def test_what_is_left_is_finished_by_one_device_after_the_other(rest):
     for case, left in zip(rest["budget"], (63, 59, 52), strict=True):
         assert max(case["error"], case["loop"]) < 1e-15
         assert case["fallback"] == [left, left]
+    case = rest["budget in windows"]
+    # A window that slides has come further; within one that does not, k iterations find k states.
+    assert case["error"] < 1e-9 and case["loop"] < 1e-15 and case["fallback"][1] == 54
 
 
 @pytest.mark.slow
 def test_chaos_is_noticed_as_on_one_device(rest):
     case = rest["chaos"]
     assert case["fallback"] == [190, 190]
-    assert case["growth"][1] == pytest.approx(case["growth"][0])
+    assert min(case["growth"]) > 0
 
 
 @pytest.mark.slow
@@ -141,54 +160,53 @@ def test_derivatives_are_those_of_one_device(rest):
 
 
 DIM = 4
-STATE, NUMBER = f"f64[{DIM}]", "f64[1]"
-# The states that the spread of the iterate is judged by.
-SAMPLE = ("all-gather", f"f64[256,{DIM}]")
+# What a block has found: seven numbers.
+FOUND = 7
 # A matrix and a vector, or a diagonal and a vector, of every device.
-DENSE = ("all-gather", f"f64[8,{DIM * DIM + DIM}]")
-DIAGONAL = ("all-gather", f"f64[8,{2 * DIM}]")
-PASSED = ("collective-permute", STATE)
-# What a Newton iteration sends whatever the method. A state is passed on in two places: after an
-# iteration, and at the next block's turn in the loop that finishes what is left; and once before.
-ALWAYS = Counter(
-    {
-        SAMPLE: 1,
-        PASSED: 3,
-        ("collective-permute", NUMBER): 1,
-        ("all-reduce", "s64[2]"): 1,
-        ("all-reduce", "f64[2]"): 1,
-    }
-)
+DENSE = ("all-gather", f"f64[8,{DIM * DIM + DIM + FOUND}]")
+DIAGONAL = ("all-gather", f"f64[8,{2 * DIM + FOUND}]")
+PASSED = ("collective-permute", f"f64[{DIM}]")
 # The growth of errors is judged once, after ten iterations.
 DENSE_GROWTH = ("all-gather", f"f64[8,{DIM * DIM + 1}]")
-DIAGONAL_GROWTH = ("all-reduce", STATE)
+DIAGONAL_GROWTH = ("all-reduce", f"f64[{DIM}]")
 
 
 def sent(found):
     return Counter((kind, shape) for kind, shape, _ in found)
 
 
+def within_an_iteration(found, carry):
+    """Return what is sent in the computation that sends the carries: the body of the loop."""
+    place = next(place for kind, shape, place in found if (kind, shape) == carry)
+    return Counter((kind, shape) for kind, shape, at in found if at == place)
+
+
 def test_an_iteration_gathers_one_carry_and_passes_one_state(short):
     found = short["collectives dense"]
-    assert sent(found) == ALWAYS + Counter([DENSE, DENSE_GROWTH])
-    iteration = next(place for kind, shape, place in found if (kind, shape) == DENSE)
-    within = Counter((kind, shape) for kind, shape, place in found if place == iteration)
-    assert within[DENSE] == within[PASSED] == 1
-
-
-@pytest.mark.slow
-def test_messages_do_not_grow_with_the_chain(rest):
-    assert sent(rest["collectives dense"]) == sent(rest["collectives dense long"])
+    assert within_an_iteration(found, DENSE) == Counter([DENSE, PASSED])
+    # A state is passed on before the first iteration, and at every turn of the loop that finishes.
+    assert sent(found) == Counter([DENSE, PASSED, PASSED, PASSED, DENSE_GROWTH])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["collectives sweep", "collectives diagonal"])
-def test_every_solve_of_the_recurrence_gathers_once(rest, name):
-    # The second solve is that of the sweep, or of the secant.
-    assert sent(rest[name]) == ALWAYS + Counter([DIAGONAL, DIAGONAL, DIAGONAL_GROWTH])
+def test_so_does_one_that_solves_the_recurrence_twice(rest, name):
+    found = rest[name]
+    assert within_an_iteration(found, DIAGONAL) == Counter([DIAGONAL, PASSED])
+    assert sent(found) == Counter([DIAGONAL, PASSED, PASSED, PASSED, DIAGONAL_GROWTH])
 
 
 @pytest.mark.slow
-def test_an_observed_scale_costs_a_gather_and_a_sum_of_one_vector(rest):
-    more = Counter([("all-gather", f"f64[8,{DIM}]"), ("all-reduce", STATE)])
-    assert sent(rest["collectives observed scale"]) == sent(rest["collectives dense"]) + more
+def test_messages_depend_neither_on_the_length_of_the_chain_nor_on_the_scale(rest):
+    expected = sent(rest["collectives dense"])
+    assert sent(rest["collectives dense long"]) == expected
+    assert sent(rest["collectives observed scale"]) == expected
+
+
+@pytest.mark.slow
+def test_chains_of_other_devices_are_not_waited_for(rest):
+    # No permute, which all devices of the mesh would have to join.
+    carry = ("all-gather", f"f64[4,{DIM * DIM + DIM + FOUND}]")
+    states = ("all-gather", f"f64[4,{DIM}]")
+    assert within_an_iteration(rest["collectives 2x4"], carry) == Counter([carry, states])
+    assert {kind for kind, *_ in rest["collectives 2x4"]} == {"all-gather"}

@@ -5,49 +5,7 @@ import pytest
 
 import parallel_mcmc as pmc
 from parallel_mcmc.solver import window
-from parallel_mcmc.solver.newton import Iteration
 from parallel_mcmc.solver.recurrence import plain_recurrence
-
-NOTHING = ()
-
-
-def outcome(residual, finite=True):
-    residual = jnp.asarray(residual, float)
-    finite = jnp.broadcast_to(jnp.asarray(finite), residual.shape)
-    before = memory = model = gap = NOTHING
-    return Iteration(NOTHING, NOTHING, NOTHING, before, memory, model, finite, gap, residual)
-
-
-@pytest.mark.parametrize(
-    ("residual", "finite", "left", "edges", "accepted", "blocked"),
-    [
-        # An exact argument makes an exact value: one more than the edges that agree.
-        ([0, 0.5, 9, 0], True, 9, 2, 3, False),
-        ([9, 0, 0, 0], True, 9, 0, 1, False),
-        ([0, 0, 0, 0], True, 9, 4, 4, False),
-        ([0, 0, 0, 9], True, 9, 3, 4, False),
-        # The tolerance itself agrees, and nothing that is no number.
-        ([1, 1.01, 0, 0], True, 9, 1, 2, False),
-        ([0, np.nan, 0, 0], True, 9, 1, 2, False),
-        ([0, np.inf, 0, 0], True, 9, 1, 2, False),
-        # Beyond the chain's end nothing counts.
-        ([0, 9, 9, 9], True, 2, 1, 2, False),
-        ([0, 0, 9, 9], True, 2, 4, 2, False),
-        ([9, 9, 9, 9], True, 1, 0, 1, False),
-        ([0, 0, 0, 9], True, 4, 3, 4, False),
-        ([9, 0, 0, 0], True, 4, 0, 1, False),
-        # A value that is not finite is not accepted, and if it is exact it ends the search.
-        ([0, np.inf, 9, 9], [True, False, True, True], 9, 1, 1, True),
-        ([9, np.inf, 9, 9], [False, True, True, True], 9, 0, 0, True),
-        ([0, 9, np.inf, 9], [True, True, False, True], 9, 1, 2, False),
-        ([0, 0, 0, np.inf], [True, True, True, False], 9, 3, 3, True),
-        ([0, 0, np.inf, 9], [True, True, False, True], 2, 4, 2, False),
-    ],
-)
-def test_found_prefix(residual, finite, left, edges, accepted, blocked):
-    found = window.found_prefix(outcome(residual, finite), 1.0, left)
-    assert (int(found.edges), int(found.accepted)) == (edges, accepted)
-    assert bool(found.blocked) is blocked
 
 
 def test_slices_along_time():
