@@ -61,22 +61,23 @@ _remembered: OrderedDict[Hashable, Choice] = OrderedDict()
 
 
 def choose_runner(
-    solver: str | Newton, window: int | None, num_samples: int
+    solver: str | Newton, window: int | None, num_samples: int, blocks: int = 1
 ) -> Parallel | Sequential:
     """Return how chains are run for the arguments of :func:`parallel_mcmc.sample`.
 
-    Nothing is measured: ``"auto"`` is the parallel solver on an accelerator, else the plain loop.
+    Nothing is measured: ``"auto"`` is the parallel solver on an accelerator and where ``blocks``
+    devices share the steps of a chain, else the plain loop.
 
     Raises
     ------
     ValueError
         If ``solver`` or ``window`` is not one of the accepted values.
     """
-    window = _window(window, num_samples)
+    window = _window(window, num_samples, blocks)
     if isinstance(solver, Newton):
         return Parallel(solver, window)
     if solver == "auto":
-        solver = "sequential" if _on_cpu() else "parallel"
+        solver = "sequential" if _on_cpu() and blocks == 1 else "parallel"
     if solver == "parallel":
         return Parallel(None, window)
     if solver == "sequential":
@@ -90,14 +91,19 @@ def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def _window(window: int | None, num_samples: int) -> int:
+def _window(window: int | None, num_samples: int, blocks: int) -> int:
     if window is None:
-        window = CPU_WINDOW if _on_cpu() else ACCELERATOR_WINDOW
+        window = blocks * (CPU_WINDOW if _on_cpu() else ACCELERATOR_WINDOW)
     return min(require_positive_int("window", window), num_samples)
 
 
 def choose(
-    solver: str | Newton, window: int | None, kernel: Kernel, states: PyTree, keys: jax.Array
+    solver: str | Newton,
+    window: int | None,
+    kernel: Kernel,
+    states: PyTree,
+    keys: jax.Array,
+    blocks: int = 1,
 ) -> tuple[Parallel | Sequential, Choice]:
     """Return how chains are run, and why; ``"auto"`` on a CPU looks at what a step costs.
 
@@ -116,6 +122,8 @@ def choose(
         States of the kernel, leaves ``(num_chains, ...)``.
     keys
         Of every draw, shape ``(num_chains, num_samples)``.
+    blocks
+        Number of devices that share the steps of a chain.
 
     Raises
     ------
@@ -123,12 +131,16 @@ def choose(
         If ``solver`` or ``window`` is not one of the accepted values.
     """
     num_chains, num_samples = keys.shape[:2]
-    runner = choose_runner(solver, window, num_samples)
+    runner = choose_runner(solver, window, num_samples, blocks)
     if not (isinstance(solver, str) and solver == "auto"):
         return runner, _choice(runner, "it was asked for")
+    if blocks > 1:
+        return runner, _choice(runner, f"{blocks} devices share the steps of a chain")
     if isinstance(runner, Parallel):
         return runner, _choice(runner, "an accelerator computes a batch of steps at once")
-    parallel = Parallel(None, _window(window, num_samples))
+    if jax.process_count() > 1:
+        return runner, _choice(runner, "several processes must choose alike, so none measures")
+    parallel = Parallel(None, _window(window, num_samples, blocks))
     problem = (kernel, at(states, 0), keys[0])
     question = _signature(parallel.window, num_chains, *problem)
     choice = _remembered.pop(question, None) or _measured(parallel, num_chains, *problem)

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from parallel_mcmc._errors import (
     require_flag,
@@ -21,6 +22,7 @@ from parallel_mcmc.choice import Choice, choose, choose_runner
 from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
+from parallel_mcmc.placement import ON_ONE_DEVICE, OverMesh, Placement, require_chain_mesh
 from parallel_mcmc.recording import InMemory
 from parallel_mcmc.segments import (
     SHORTEST_QUIET_SEGMENT,
@@ -78,6 +80,7 @@ def sample(
     progress_bar: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Samples:
     """Draw chains of a kernel.
 
@@ -118,20 +121,25 @@ def sample(
     checkpoint_every
         Draws between two checkpoints, at least the window; by default 5 % of all, or fewer where
         that would be more than 10,000 draws or 64 MiB.
+    mesh
+        Devices to draw on, by default the first one alone. Chains are spread over the axis
+        ``"chain"`` of the mesh, and the steps of a window over its axis ``"time"``; it needs one of
+        them. Data that are bound to the log density by :class:`jax.tree_util.Partial`, and spread
+        over an axis ``"data"``, stay so. Every process of several must make the same call.
 
     Returns
     -------
     Samples
-        Positions, information and solver statistics.
+        Positions, information and solver statistics; the same in every process.
 
     Raises
     ------
     TypeError
-        If ``key`` is no key, ``kernel`` no kernel, ``initial_position`` holds what is no array, or
-        ``progress_bar`` is neither True nor False.
+        If ``key`` is no key, ``kernel`` no kernel, ``initial_position`` holds what is no array,
+        ``progress_bar`` is neither True nor False, or ``mesh`` is no mesh.
     ValueError
-        If an argument has a wrong shape or value, or the log density is not finite at
-        ``initial_position``; the message names the argument.
+        If an argument has a wrong shape or value, the log density is not finite at
+        ``initial_position``, or ``mesh`` has other axes; the message names the argument.
     OSError
         If a checkpoint cannot be written; what was written before can be resumed.
 
@@ -163,13 +171,21 @@ def sample(
         raise ValueError(
             "checkpoint_every must be left out without a checkpoint, got " + repr(checkpoint_every)
         )
+    placement: Placement = ON_ONE_DEVICE
+    if mesh is not None:
+        placement = OverMesh(require_chain_mesh("mesh", mesh), num_chains)
     # What is wrong is said before the log density is evaluated.
-    choose_runner(solver, window, num_samples)
+    placement.adapt(choose_runner(solver, window, num_samples, placement.blocks))
     init_keys, keys = chain_keys(key, num_chains, num_samples)
     states = initial_states(kernel, initial_position, num_chains, init_keys)
-    runner, choice = choose(solver, window, kernel, states, keys)
+    runner, choice = choose(solver, window, kernel, states, keys, placement.blocks)
+    runner = placement.adapt(runner)
+    if isinstance(runner, Parallel):
+        choice = choice._replace(window=runner.window)
     if checkpoint is None:
-        samples = run_chains(runner, kernel, states, keys, progress_bar=progress_bar)
+        samples = run_chains(
+            runner, kernel, states, keys, placement=placement, progress_bar=progress_bar
+        )
         return samples.chosen(choice)
     from parallel_mcmc.store.run import begin
 
@@ -181,6 +197,7 @@ def sample(
         key,
         keys,
         choice,
+        placement=placement,
         every=checkpoint_every,
         progress_bar=progress_bar,
     )
@@ -200,6 +217,7 @@ def run_chains(
     states: PyTree,
     keys: jax.Array,
     *,
+    placement: Placement = ON_ONE_DEVICE,
     progress_bar: bool = True,
     progress_rate: int | None = None,
 ) -> Samples:
@@ -215,6 +233,8 @@ def run_chains(
         States of the kernel, leaves ``(num_chains, ...)``.
     keys
         Of every draw, shape ``(num_chains, num_samples)``.
+    placement
+        Where they are drawn.
     progress_bar
         Whether to show one.
     progress_rate
@@ -229,8 +249,17 @@ def run_chains(
     begin = time.perf_counter()
     recorder = InMemory()
     least = SHORTEST_SEGMENT if progress_bar else SHORTEST_QUIET_SEGMENT
-    length = segment_length(runner, num_samples, progress_rate, least)
-    run_segments(runner, kernel, states, keys, recorder, length, progress_bar=progress_bar)
+    length = placement.segment(runner, segment_length(runner, num_samples, progress_rate, least))
+    run_segments(
+        runner,
+        kernel,
+        states,
+        keys,
+        recorder,
+        length,
+        placement=placement,
+        progress_bar=progress_bar,
+    )
     draws = recorder.draws()
     return Samples(
         draws.position,

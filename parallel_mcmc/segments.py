@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +17,9 @@ from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.divergence import Failures
+from parallel_mcmc.placement import ON_ONE_DEVICE, Placement
 from parallel_mcmc.recording import Recorder
+from parallel_mcmc.solver.timeaxis import ONE_DEVICE
 
 SEGMENTS = 20
 """Segments of a run, where the window allows: how often the progress bar moves."""
@@ -38,6 +41,7 @@ def run_segments(
     recorder: Recorder,
     length: int,
     *,
+    placement: Placement = ON_ONE_DEVICE,
     progress_bar: bool = True,
 ) -> None:
     """Draw what ``recorder`` does not have yet of the chains, in segments.
@@ -54,6 +58,8 @@ def run_segments(
         Is given every segment.
     length
         Draws of a segment.
+    placement
+        Where the chains are drawn.
     progress_bar
         Whether to show one.
     """
@@ -61,16 +67,19 @@ def run_segments(
     progress = tqdm(
         total=num_samples,
         initial=recorder.drawn,
-        disable=not progress_bar,
+        # One bar for all processes.
+        disable=not progress_bar or jax.process_index() > 0,
         unit="draw",
         desc="sample",
     )
     failures = Failures()
+    kernel, keys = placement.enter((kernel, keys))
+    states = placement.enter_states(states)
     try:
         for start in range(recorder.drawn, num_samples, length):
             count = min(length, num_samples - start)
-            chunk, states = _run_segment(runner, kernel, states, keys, start, length)
-            segment = _fetch(chunk, count)
+            chunk, states = _run_segment(runner, kernel, states, keys, start, length, placement)
+            segment = _first_draws(placement.fetch(chunk), count)
             recorder.record(segment)
             failures.add(segment.states.position, segment.info)
             progress.update(count)
@@ -93,7 +102,9 @@ def abstract_segment(
 ) -> Chain:
     """Return shapes and dtypes of a segment with these keys, ``(num_chains, length)``."""
     length = keys.shape[1]
-    return _run_segment.eval_shape(runner, kernel, states, keys, 0, length)[0]
+    if isinstance(runner, Parallel):
+        runner = dataclasses.replace(runner, axis=ONE_DEVICE)
+    return _run_segment.eval_shape(runner, kernel, states, keys, 0, length, ON_ONE_DEVICE)[0]
 
 
 def segment_length(
@@ -110,38 +121,24 @@ def segment_length(
     return -(-num_samples // segments)
 
 
-@partial(jax.jit, static_argnums=5)
-def _run_segment(runner, kernel, states, keys, start, length) -> tuple[Chain, PyTree]:
+@partial(jax.jit, static_argnums=(5, 6))
+def _run_segment(
+    runner, kernel, states, keys, start, length, placement: Placement
+) -> tuple[Chain, PyTree]:
     """One compiled call: a segment of every chain, and the states after it."""
-    total = keys.shape[1]
     # The last segment repeats a key rather than compile for another length.
-    index = jnp.minimum(start + jnp.arange(length), total - 1)
-
-    def run(chain: tuple) -> Chain:
-        return runner.run(kernel, *chain)
-
-    chains = (states, keys[:, index])
-    if keys.shape[0] == 1:
-        only = run(jax.tree.map(lambda leaf: leaf[0], chains))
-        chunk = jax.tree.map(lambda leaf: leaf[None], only)
-    elif isinstance(runner, Parallel) and jax.default_backend() == "cpu":
-        # A window of one chain fills a CPU; an accelerator takes all chains in one batch.
-        chunk = jax.lax.map(run, chains)
-    else:
-        chunk = jax.vmap(run)(chains)
-    last = jnp.minimum(length, total - start) - 1
-    return chunk, jax.tree.map(lambda leaf: leaf[:, last], chunk.states)
+    index = jnp.minimum(start + jnp.arange(length), keys.shape[1] - 1)
+    return placement.run(runner, kernel, states, keys[:, index])
 
 
-def _fetch(chunk: Chain, count: int) -> Chain:
-    """Copy the first ``count`` draws of a segment to the host."""
-    host = jax.device_get(chunk)
-    if count == jax.tree.leaves(host.states)[0].shape[1]:
-        return host
+def _first_draws(segment: Chain, count: int) -> Chain:
+    """Return the first ``count`` draws of a segment."""
+    if count == jax.tree.leaves(segment.states)[0].shape[1]:
+        return segment
     return Chain(
-        jax.tree.map(lambda leaf: leaf[:, :count], host.states),
-        jax.tree.map(lambda leaf: leaf[:, :count], host.info),
-        host.stats,
+        jax.tree.map(lambda leaf: leaf[:, :count], segment.states),
+        jax.tree.map(lambda leaf: leaf[:, :count], segment.info),
+        segment.stats,
     )
 
 

@@ -15,6 +15,7 @@ CORE = {
     "solver": 1,
     "kernels": 2,
     "choice": 3,
+    "placement": 3,
     "recording": 3,
     "warmup": 4,
     "segments": 4,

@@ -13,6 +13,7 @@ from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.solution import Solution
+from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis
 from parallel_mcmc.solver.window import run_sequentially, solve_recurrence
 
 
@@ -55,9 +56,14 @@ class Parallel:
     window: int = dataclasses.field(metadata=STATIC)
     tolerance: float | None = None
     max_iterations: int | None = dataclasses.field(default=None, metadata=STATIC)
+    axis: TimeAxis = dataclasses.field(default=ONE_DEVICE, metadata=STATIC)
+    """Where there are several devices: how the steps of one of them are part of a window."""
 
     def run(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> Chain:
-        """Return the chain that follows ``state``, one draw for each of ``keys``."""
+        """Return the chain that follows ``state``, one draw for each of ``keys``.
+
+        Over several devices, keys and draws are those of one device: its block of every window.
+        """
         solution, info = self.solve(kernel, state, keys)
         bound = kernel.bind(state.position)
         stats = ChainStats(
@@ -73,7 +79,7 @@ class Parallel:
         """Return the solver's own result: states in whitened coordinates, and the infos."""
         bound = kernel.bind(state.position)
         start = bound.enter(state)
-        total = keys.shape[0]
+        total = keys.shape[0] * self.axis.size
         window = min(self.window, total)
         dtype = jax.eval_shape(bound.recurrence.chart.coordinates, start).dtype
         return solve_recurrence(
@@ -85,6 +91,8 @@ class Parallel:
             max_iterations=self.max_iterations or default_max_iterations(total, window),
             tolerance=default_tolerance(dtype) if self.tolerance is None else self.tolerance,
             scale=bound.solver_scale(dtype),
+            axis=self.axis,
+            total=total,
         )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import parallel_mcmc
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.chain import Parallel, Sequential
+from parallel_mcmc.placement import Placement
 from parallel_mcmc.store.programs import program_digest
 
 SHOWN = 4
@@ -65,9 +66,12 @@ def _array_text(array: np.ndarray) -> str:
     return f"{array.dtype} array of shape {array.shape}, sha256 {digest[:12]}…"
 
 
-def run_settings(kernel: Any, runner: Any) -> dict[str, str]:
-    """Return what must be the same for the same chain: of kernel, solver and JAX's precision."""
-    return settings("kernel", kernel) | settings("solver", runner) | precision()
+def run_settings(kernel: Any, runner: Any, placement: Placement) -> dict[str, str]:
+    """Return what must be the same for the same chain: of kernel, solver, mesh and precision."""
+    solver = settings("solver", runner)
+    # The mesh tells of it.
+    solver = {name: text for name, text in solver.items() if not name.startswith("solver.axis")}
+    return settings("kernel", kernel) | solver | placement.settings() | precision()
 
 
 def precision() -> dict[str, str]:

@@ -23,6 +23,16 @@ class Layout:
     state: PyTree
     specs: dict[str, Spec]
 
+    def of_chains(self, count: int) -> Layout:
+        """Return the layout of as many chains."""
+
+        def spec(old: Spec) -> Spec:
+            axis = old.dims.index("chain")
+            return old._replace(shape=(*old.shape[:axis], count, *old.shape[axis + 1 :]))
+
+        specs = {name: spec(old) for name, old in self.specs.items()}
+        return dataclasses.replace(self, specs=specs)
+
     def of_segment(self, segment: Chain) -> dict[str, np.ndarray]:
         """Return what is written of a segment, by name."""
         stats = jax.tree.map(lambda leaf: leaf[None], segment.stats)

@@ -36,10 +36,26 @@ class Manifest:
     """Of kernel, solver and precision: what must be the same for the same chain."""
     environments: tuple[dict[str, Any], ...]
     """Versions, device and programs, each with the draw from which on they made the run."""
+    first_chain: int = 0
+    """Number of the first of the chains, where other processes keep others."""
+    all_chains: int | None = None
+    """Chains of all processes; None if this one has all."""
+    shards: int = 1
+    """Processes of the run."""
     segments: int = 0
     """Segments that are complete."""
     seconds: float = 0.0
     """Time that they took."""
+
+    @property
+    def chains(self) -> slice:
+        """Which chains of the run these are."""
+        return slice(self.first_chain, self.first_chain + self.num_chains)
+
+    @property
+    def total_chains(self) -> int:
+        """Chains of the whole run."""
+        return self.num_chains if self.all_chains is None else self.all_chains
 
     @property
     def drawn(self) -> int:

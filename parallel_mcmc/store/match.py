@@ -8,11 +8,12 @@ import jax
 import numpy as np
 
 from parallel_mcmc._errors import require_arrays
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.choice import choose_runner
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
+from parallel_mcmc.placement import Placement
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.store import structure
 from parallel_mcmc.store.errors import CheckpointMismatchError, DamagedChunk
@@ -21,7 +22,9 @@ from parallel_mcmc.store.manifest import Manifest
 from parallel_mcmc.store.recorder import OnDisk
 
 
-def runner_of(manifest: Manifest, solver: str | Newton | None) -> Parallel | Sequential:
+def runner_of(
+    manifest: Manifest, solver: str | Newton | None, blocks: int = 1
+) -> Parallel | Sequential:
     """Return how the run goes on: as it began, unless ``solver`` says otherwise.
 
     Raises
@@ -36,7 +39,15 @@ def runner_of(manifest: Manifest, solver: str | Newton | None) -> Parallel | Seq
             "solver must be the pmc.Newton method that the run was given, which a checkpoint "
             "cannot hold, got None"
         )
-    return choose_runner(solver, manifest.window, manifest.num_samples)
+    return choose_runner(solver, manifest.window, manifest.num_samples, blocks)
+
+
+def own_positions(manifest: Manifest, initial_position: PyTree) -> PyTree:
+    """Return the positions of a process's own chains, leaves ``(num_chains, ...)``."""
+    position = require_arrays("initial_position", initial_position)
+    if manifest.total_chains == 1:
+        return jax.tree.map(lambda leaf: leaf[None], position)
+    return position if manifest.shards == 1 else at(position, manifest.chains)
 
 
 def match(
@@ -44,6 +55,7 @@ def match(
     manifest: Manifest,
     kernel: Kernel,
     runner: Parallel | Sequential,
+    placement: Placement,
     initial_position: PyTree,
     accept_environment: bool,
 ) -> tuple[PyTree, bool]:
@@ -64,7 +76,7 @@ def match(
         If ``initial_position`` is needed and not given.
     """
     before = manifest.environments[-1]
-    wrong = compare(manifest.settings, run_settings(kernel, runner))
+    wrong = compare(manifest.settings, run_settings(kernel, runner, placement))
     position, lines = _position(manifest, initial_position)
     wrong += lines
     other: list[str] = []
@@ -95,10 +107,7 @@ def _position(manifest: Manifest, initial_position: PyTree) -> tuple[PyTree, lis
                 "initial_position must be given again, since a checkpoint cannot hold its "
                 f"structure, {error}"
             ) from error
-    position = require_arrays("initial_position", initial_position)
-    if manifest.num_chains == 1:
-        position = jax.tree.map(lambda leaf: leaf[None], position)
-    position = jax.eval_shape(lambda tree: tree, position)
+    position = jax.eval_shape(lambda tree: tree, initial_position)
     try:
         stored = structure.leaf_types(structure.decode(manifest.position))
     except LookupError as error:
@@ -133,8 +142,10 @@ def match_states(
     """
     num_chains = recorder.manifest.num_chains
 
-    def first_states(position: PyTree) -> PyTree:
-        return initial_states(kernel, position, num_chains, init_keys)
+    def first_states(positions: PyTree) -> PyTree:
+        if num_chains == 1:
+            positions = at(positions, 0)
+        return initial_states(kernel, positions, num_chains, init_keys)
 
     try:
         stored = recorder.state(0)
@@ -147,8 +158,6 @@ def match_states(
         return
     if initial_position is None:
         initial_position = stored.position
-        if num_chains == 1:
-            initial_position = jax.tree.map(lambda leaf: leaf[0], initial_position)
     lines = _compare_states(stored, first_states(initial_position))
     refuse(recorder.folder, *lines, accept_environment)
 

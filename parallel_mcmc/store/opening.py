@@ -8,6 +8,7 @@ from typing import Any
 from parallel_mcmc._errors import require_path
 from parallel_mcmc.store.arrays import load_zarr
 from parallel_mcmc.store.manifest import Manifest
+from parallel_mcmc.store.shards import shard_folders
 
 GROUPS = ("posterior", "info")
 
@@ -16,7 +17,8 @@ def open_draws(path: str | os.PathLike[str], group: str = "posterior") -> Any:
     """Return the complete draws of a checkpoint, which are read from disk as they are used.
 
     Nothing but the folder is needed, and memory only for what is used of it: select variables and
-    draws first, then compute. The run may be unfinished, or going on in another process.
+    draws first, then compute. The run may be unfinished, or going on in another process. A run of
+    several processes has the draws that all of them have; joining theirs reads them.
 
     Parameters
     ----------
@@ -56,8 +58,14 @@ def open_draws(path: str | os.PathLike[str], group: str = "posterior") -> Any:
 
     if group not in GROUPS:
         raise ValueError(f"group must be one of {GROUPS}, got {group!r}")
-    folder = require_path("path", path)
-    run = Manifest.read(folder)
-    draws = xarray.open_zarr(folder, group=group, chunks=None, consolidated=False)
-    complete = draws.isel(draw=slice(0, run.drawn))
-    return complete.assign_coords(chain=range(run.num_chains), draw=range(run.drawn))
+    folders = shard_folders(require_path("path", path))
+    runs = [Manifest.read(folder) for folder in folders]
+    drawn = min(run.drawn for run in runs)
+    parts = []
+    for folder, run in zip(folders, runs, strict=True):
+        draws = xarray.open_zarr(folder, group=group, chunks=None, consolidated=False)
+        chains = range(run.chains.start, run.chains.stop)
+        parts.append(
+            draws.isel(draw=slice(0, drawn)).assign_coords(chain=chains, draw=range(drawn))
+        )
+    return parts[0] if len(parts) == 1 else xarray.concat(parts, "chain")

@@ -31,11 +31,20 @@ class OnDisk:
         self._layout = layout
         self._arrays = arrays
         self._begin = time.perf_counter()
+        self._again = 0
 
     @property
     def drawn(self) -> int:
-        """Draws of every chain that are complete."""
-        return self.manifest.drawn
+        """Draws of every chain that are complete, but for those that are made again."""
+        segments = self.manifest.segments - self._again
+        return min(segments * self.manifest.segment_length, self.manifest.num_samples)
+
+    def draw_again(self, segments: int) -> None:
+        """Go on from before the last ``segments``, which another process does not have yet.
+
+        They are kept: the draws are the same again.
+        """
+        self._again = segments
 
     @property
     def names(self) -> Draws:
@@ -44,6 +53,9 @@ class OnDisk:
 
     def record(self, segment: Chain) -> None:
         """Write a segment, and the state after it."""
+        if self._again:
+            self._again -= 1
+            return
         done = self.manifest.segments
         now = time.perf_counter()
         after = dataclasses.replace(
@@ -59,12 +71,18 @@ class OnDisk:
             if not isinstance(error, OSError):
                 raise
             error.add_note(
-                f"The checkpoint {self.folder} holds the first {self.drawn} of "
+                f"The checkpoint {self.folder} holds the first {self.manifest.drawn} of "
                 f"{self.manifest.num_samples} draws. {self._remedy()} draws the rest, once it can "
                 "be written"
             )
             raise
         self.manifest, self._begin = after, now
+
+    def beside(self, folder: Path) -> OnDisk:
+        """Return what another process of the run, or this one, has written to ``folder``."""
+        manifest = Manifest.read(folder)
+        layout = self._layout.of_chains(manifest.num_chains)
+        return OnDisk(folder, manifest, layout, Arrays.open(folder, layout.specs))
 
     def after_interrupt(self) -> str:
         """Say how to go on."""
@@ -85,15 +103,14 @@ class OnDisk:
             lambda name: self._arrays.read_chunk(name, segments)[0], self._layout.state
         )
 
-    def stats(self) -> list[ChainStats]:
-        """Return how every complete segment was solved."""
-        count = self.manifest.segments
+    def stats(self, count: int) -> list[ChainStats]:
+        """Return how each of the first ``count`` segments was solved."""
         whole = jax.tree.map(lambda name: self._arrays.read(name, count), self._layout.stats)
         return [jax.tree.map(lambda leaf, n=n: leaf[n], whole) for n in range(count)]
 
-    def read(self, names: PyTree) -> PyTree:
-        """Return the complete draws of the arrays named in a tree."""
-        return jax.tree.map(lambda name: self._arrays.read(name, self.drawn), names)
+    def read(self, names: PyTree, count: int) -> PyTree:
+        """Return the first ``count`` draws of the arrays named in a tree."""
+        return jax.tree.map(lambda name: self._arrays.read(name, count), names)
 
     def write_start(self, states: PyTree) -> None:
         """Write the states that the chains start from."""

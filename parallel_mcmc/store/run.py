@@ -9,27 +9,36 @@ import uuid
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
 from parallel_mcmc._errors import require_flag, require_path, require_positive_int
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.choice import Choice
 from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import Parallel, Sequential
-from parallel_mcmc.sampling import Samples, chain_keys, chain_step_sizes
-from parallel_mcmc.segments import (
-    abstract_segment,
-    run_segments,
-    segment_length,
-    total_stats,
+from parallel_mcmc.placement import (
+    ON_ONE_DEVICE,
+    OverMesh,
+    Placement,
+    require_chain_mesh,
 )
+from parallel_mcmc.sampling import Samples, chain_keys, chain_step_sizes
+from parallel_mcmc.segments import abstract_segment, run_segments, segment_length
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.store import keys, structure
 from parallel_mcmc.store.arrays import Arrays
 from parallel_mcmc.store.identity import environment, run_settings, solver_settings
-from parallel_mcmc.store.layout import layout
+from parallel_mcmc.store.layout import Layout, layout
 from parallel_mcmc.store.manifest import Manifest, sync
-from parallel_mcmc.store.match import abstract_states, match, match_states, runner_of
+from parallel_mcmc.store.match import (
+    abstract_states,
+    match,
+    match_states,
+    own_positions,
+    runner_of,
+)
 from parallel_mcmc.store.recorder import OnDisk
+from parallel_mcmc.store.shards import fewest, own_folder, shard_folders, together
 from parallel_mcmc.store.stored_samples import StoredSamples
 
 LONGEST_SEGMENT = 10_000
@@ -47,6 +56,7 @@ def begin(
     draw_keys: jax.Array,
     choice: Choice,
     *,
+    placement: Placement,
     every: int | None,
     progress_bar: bool,
 ) -> Samples:
@@ -68,6 +78,8 @@ def begin(
         These, shape ``(num_chains, num_samples)``.
     choice
         How ``runner`` was chosen.
+    placement
+        Where they are drawn.
     every, progress_bar
         As :func:`parallel_mcmc.sample` has them.
 
@@ -76,13 +88,19 @@ def begin(
     ValueError
         If there is something at ``path``, or an array cannot be stored.
     """
-    folder = _require_new(path)
-    num_chains, num_samples = draw_keys.shape[:2]
+    placement = placement.by_process()
+    all_chains, num_samples = draw_keys.shape[:2]
+    states = at(states, placement.kept)
+    num_chains = len(jax.tree.leaves(states)[0])
     if every is None:
         largest = LARGEST_SEGMENT // sum(leaf.nbytes for leaf in jax.tree.leaves(states))
         most = max(1, min(LONGEST_SEGMENT, largest))
         every = min(most, segment_length(runner, num_samples, None))
-    length = segment_length(runner, num_samples, require_positive_int("checkpoint_every", every))
+    length = placement.segment(
+        runner,
+        segment_length(runner, num_samples, require_positive_int("checkpoint_every", every)),
+    )
+    several = jax.process_count() > 1
     manifest = Manifest(
         num_chains=num_chains,
         num_samples=num_samples,
@@ -91,10 +109,23 @@ def begin(
         position=structure.encode(states.position),
         **solver_settings(runner),
         choice=choice._asdict(),
-        settings=run_settings(kernel, runner),
+        settings=run_settings(kernel, runner, placement),
         environments=(environment(kernel, states.position, from_draw=0),),
+        first_chain=placement.kept.start if several else 0,
+        all_chains=all_chains if several else None,
+        shards=jax.process_count(),
     )
-    plan = layout(abstract_segment(runner, kernel, states, draw_keys[:, :length]), num_samples)
+    own_keys = draw_keys[placement.kept, :length]
+    plan = layout(abstract_segment(runner, kernel, states, own_keys), num_samples)
+    folder = together(lambda: _make(path, manifest, plan, states))
+    recorder = OnDisk(folder, manifest, plan, Arrays.open(folder, plan.specs))
+    return _run(recorder, runner, kernel, states, draw_keys, placement, progress_bar)
+
+
+def _make(path: str | os.PathLike[str], manifest: Manifest, plan: Layout, states: PyTree) -> Path:
+    """Make a checkpoint with no draws yet; return its folder, the process's own of several."""
+    whole = require_path("checkpoint", path)
+    folder = _require_new(whole if manifest.shards == 1 else own_folder(whole))
     # In one step: a folder of this name is a whole checkpoint, with no draws yet.
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
@@ -109,12 +140,10 @@ def begin(
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
-    recorder = OnDisk(folder, manifest, plan, Arrays.open(folder, plan.specs))
-    return _run(recorder, runner, kernel, states, draw_keys, progress_bar)
+    return folder
 
 
-def _require_new(path: str | os.PathLike[str]) -> Path:
-    folder = require_path("checkpoint", path)
+def _require_new(folder: Path) -> Path:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         remedy = "Choose another path, or delete what is there"
         try:
@@ -137,6 +166,7 @@ def resume(
     solver: str | Newton | None = None,
     progress_bar: bool = True,
     accept_environment: bool = False,
+    mesh: Mesh | None = None,
 ) -> Samples:
     """Go on with a run of ``sample(..., checkpoint=path)``, to the draws it would have had.
 
@@ -165,6 +195,9 @@ def resume(
         Whether to go on with another version of this package or of JAX, or on another device, than
         the run began with. The chain is valid all the same; its draws may then differ from those
         of the run without the interruption, by rounding and what follows from it.
+    mesh
+        Needed where the run was given one: devices in the same arrangement. As many processes as
+        began the run must make this call.
 
     Returns
     -------
@@ -203,31 +236,60 @@ def resume(
     ...     bool((again.position == samples.position).all())
     True
     """
-    folder = require_path("path", path)
+    whole = require_path("path", path)
     require_kernel("kernel", kernel)
     require_flag("progress_bar", progress_bar)
     require_flag("accept_environment", accept_environment)
-    manifest = Manifest.read(folder)
-    runner = runner_of(manifest, solver)
+    folder = _own_of(whole)
+    manifest = together(lambda: Manifest.read(folder))
+    placement: Placement = ON_ONE_DEVICE
+    if mesh is not None:
+        placement = OverMesh(require_chain_mesh("mesh", mesh), manifest.total_chains)
+    placement = placement.by_process()
+    runner = placement.adapt(runner_of(manifest, solver, placement.blocks))
+    if initial_position is not None:
+        initial_position = own_positions(manifest, initial_position)
     position, accepted = match(
-        folder, manifest, kernel, runner, initial_position, accept_environment
+        folder, manifest, kernel, runner, placement, initial_position, accept_environment
     )
     init_keys, draw_keys = chain_keys(
-        keys.decode(manifest.key), manifest.num_chains, manifest.num_samples
+        keys.decode(manifest.key), manifest.total_chains, manifest.num_samples
     )
+    init_keys = init_keys[manifest.chains]
     shapes = abstract_states(kernel, position, init_keys)
-    first = draw_keys[:, : manifest.segment_length]
-    plan = layout(abstract_segment(runner, kernel, shapes, first), manifest.num_samples)
+    own_keys = draw_keys[manifest.chains, : manifest.segment_length]
+    plan = layout(abstract_segment(runner, kernel, shapes, own_keys), manifest.num_samples)
     recorder = OnDisk(folder, manifest, plan, Arrays.open(folder, plan.specs))
-    match_states(recorder, kernel, init_keys, initial_position, accept_environment)
+    together(
+        lambda: match_states(recorder, kernel, init_keys, initial_position, accept_environment)
+    )
     recorder.keep_whole()
     if accepted:
         now = environment(kernel, position, from_draw=recorder.drawn)
         recorder.write_manifest(
             dataclasses.replace(recorder.manifest, environments=(*manifest.environments, now))
         )
-    states = recorder.state(recorder.manifest.segments)
-    return _run(recorder, runner, kernel, states, draw_keys, progress_bar)
+    begin = fewest(recorder.manifest.segments)
+    recorder.draw_again(recorder.manifest.segments - begin)
+    states = recorder.state(begin)
+    return _run(recorder, runner, kernel, states, draw_keys, placement, progress_bar)
+
+
+def _own_of(folder: Path) -> Path:
+    """Return this process's checkpoint of a run.
+
+    Raises
+    ------
+    ValueError
+        If another number of processes began it.
+    """
+    shards = len(shard_folders(folder))
+    if shards != jax.process_count():
+        raise ValueError(
+            f"path must be of a run by as many processes as there are, {jax.process_count()}, got "
+            f"one by {shards}: {str(folder)!r}"
+        )
+    return own_folder(folder)
 
 
 def _run(
@@ -236,15 +298,23 @@ def _run(
     kernel: Kernel,
     states: PyTree,
     draw_keys: jax.Array,
+    placement: Placement,
     progress_bar: bool,
 ) -> Samples:
     run = recorder.manifest
     run_segments(
-        runner, kernel, states, draw_keys, recorder, run.segment_length, progress_bar=progress_bar
-    )
-    stats = total_stats(recorder.stats(), run.num_samples)
-    return StoredSamples.of(
+        runner,
+        kernel,
+        states,
+        draw_keys,
         recorder,
-        stats._replace(choice=Choice(**run.choice)),
-        chain_step_sizes(kernel, run.num_chains),
+        run.segment_length,
+        placement=placement,
+        progress_bar=progress_bar,
     )
+    together(lambda: None)  # until all of them have written their chains
+    shards = [recorder]
+    if run.shards > 1:
+        shards = [recorder.beside(folder) for folder in shard_folders(recorder.folder.parent)]
+    step_sizes = chain_step_sizes(kernel, run.total_chains)
+    return StoredSamples.of(shards, Choice(**run.choice), step_sizes)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import jax
+import numpy as np
+
 from parallel_mcmc._tree import PyTree
-from parallel_mcmc.kernels.chain import ChainStats
+from parallel_mcmc.choice import Choice
 from parallel_mcmc.sampling import Samples
+from parallel_mcmc.segments import total_stats
 from parallel_mcmc.store.errors import DamagedChunk
 from parallel_mcmc.store.recorder import OnDisk
 
@@ -15,49 +20,70 @@ from parallel_mcmc.store.recorder import OnDisk
 class StoredSamples(Samples):
     """The draws of a checkpoint: each field is read as a whole when it is first asked for."""
 
-    _recorder: OnDisk
+    _shards: Sequence[OnDisk]
 
     @classmethod
-    def of(cls, recorder: OnDisk, stats: ChainStats, step_size: Any) -> StoredSamples:
-        """Return the samples of what a recorder has."""
+    def of(cls, shards: Sequence[OnDisk], choice: Choice, step_size: Any) -> StoredSamples:
+        """Return the samples of what recorders have of a run, each of some of its chains."""
         self = object.__new__(cls)
+        segments = min(shard.manifest.segments for shard in shards)
+        parts = zip(*(shard.stats(segments) for shard in shards), strict=True)
+        stats = total_stats([_joined(part) for part in parts], shards[0].manifest.num_samples)
         # The dataclass is frozen, and its fields for the draws stay unset.
         self.__dict__.update(
-            _recorder=recorder,
-            stats=stats,
-            final_state=recorder.state(recorder.manifest.segments),
+            _shards=shards,
+            stats=stats._replace(choice=choice),
+            final_state=_joined([shard.state(segments) for shard in shards]),
             step_size=step_size,
-            sampling_time=recorder.manifest.seconds,
+            sampling_time=max(shard.manifest.seconds for shard in shards),
         )
         return self
 
     @cached_property
     def position(self) -> PyTree:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Positions; leaves have shape ``(num_chains, num_samples, ...)``."""
-        return self._read(self._recorder.names.position)
+        return self._read("position")
 
     @cached_property
     def info(self) -> PyTree:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Information about every transition, leaves ``(num_chains, num_samples, ...)``."""
-        return self._read(self._recorder.names.info)
+        return self._read("info")
 
     @cached_property
     def logdensity(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Log density of every draw; None where the kernel does not know it."""
-        return self._read(self._recorder.names.logdensity)
+        return self._read("logdensity")
 
-    def _read(self, names: PyTree) -> PyTree:
+    @property
+    def _drawn(self) -> int:
+        return min(shard.manifest.drawn for shard in self._shards)
+
+    @property
+    def _path(self) -> str:
+        folder = self._shards[0].folder
+        return str(folder if len(self._shards) == 1 else folder.parent)
+
+    def _read(self, name: str) -> PyTree:
         try:
-            return self._recorder.read(names)
+            return _joined(
+                [shard.read(getattr(shard.names, name), self._drawn) for shard in self._shards]
+            )
         except DamagedChunk as damage:
             raise OSError(
                 f"the checkpoint is damaged: {damage}. "
-                f"pmc.resume({str(self._recorder.folder)!r}, kernel) draws again what is lost"
+                f"pmc.resume({self._path!r}, kernel) draws again what is lost"
             ) from damage
 
     def __repr__(self) -> str:
-        run = self._recorder.manifest
+        run = self._shards[0].manifest
         return (
-            f"<{run.drawn} of {run.num_samples} draws of {run.num_chains} chains in "
-            f"{str(self._recorder.folder)!r}>"
+            f"<{self._drawn} of {run.num_samples} draws of {run.total_chains} chains in "
+            f"{self._path!r}>"
         )
+
+
+def _joined(parts: Sequence[PyTree]) -> PyTree:
+    """Return the leaves of several shards along the axis of the chains."""
+    if len(parts) == 1:
+        return parts[0]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

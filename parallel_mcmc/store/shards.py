@@ -1,0 +1,73 @@
+"""The shards of a run by several processes: each keeps a checkpoint of its own chains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from parallel_mcmc.store.manifest import Manifest
+
+T = TypeVar("T")
+PREFIX = "shard-"
+
+
+def own_folder(folder: Path) -> Path:
+    """Return where this process keeps its chains: ``folder`` itself if it is the only one."""
+    if jax.process_count() == 1:
+        return folder
+    return folder / f"{PREFIX}{jax.process_index():05d}"
+
+
+def shard_folders(folder: Path) -> list[Path]:
+    """Return the checkpoints that a folder is made of, by the order of their chains.
+
+    Raises
+    ------
+    ValueError
+        If one of several is missing.
+    """
+    found = sorted(folder.glob(f"{PREFIX}*/"))
+    if not found:
+        return [folder]
+    count = Manifest.read(found[0]).shards
+    if len(found) != count:
+        raise ValueError(
+            f"path must hold the shards of all {count} processes of the run, got {len(found)} in "
+            f"{str(folder)!r}"
+        )
+    return found
+
+
+def together(action: Callable[[], T]) -> T:
+    """Do what every process does; if it fails in one of them, it fails in all.
+
+    Raises
+    ------
+    RuntimeError
+        If it has failed in another process. The process's own exception goes on as it is.
+    """
+    if jax.process_count() == 1:
+        return action()
+    error, result = None, None
+    try:
+        result = action()
+    except Exception as raised:  # whatever it is: the others are told
+        error = raised
+    failed = np.flatnonzero(multihost_utils.process_allgather(np.array(error is not None)))
+    if error is not None:
+        raise error
+    if failed.size:
+        raise RuntimeError(f"failed in process {failed.tolist()}, whose exception says why")
+    return result  # pyright: ignore[reportReturnType]
+
+
+def fewest(count: int) -> int:
+    """Return the smallest count that a process has."""
+    if jax.process_count() == 1:
+        return count
+    return int(np.min(multihost_utils.process_allgather(np.array(count))))

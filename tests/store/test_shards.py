@@ -1,0 +1,161 @@
+"""Runs of two processes: each keeps its chains, and together they go on after one has ended."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import process_worker
+import pytest
+
+import parallel_mcmc as pmc
+from parallel_mcmc.store import shards
+
+PACKAGE = pathlib.Path(pmc.__file__).parents[1]
+WORKER = pathlib.Path(process_worker.__file__)
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def two_processes(folder, task, killed_after=None):
+    """Run both processes; return what each of them printed, or None where it did not end well."""
+    environment = os.environ | {
+        "PYTHONPATH": str(PACKAGE),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_ENABLE_X64": "true",
+    }
+    command = [sys.executable, str(WORKER)]
+    port = free_port()
+    started = []
+    for process in range(2):
+        arguments = [str(process), str(port), str(folder), task]
+        if process == 1 and killed_after is not None:
+            arguments.append(str(killed_after))
+        started.append(
+            subprocess.Popen(
+                [*command, *arguments],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    # What one of them waits for, another that has ended does not send; JAX notices after minutes.
+    while all(process.poll() is None for process in started):
+        time.sleep(0.2)
+    if any(process.returncode for process in started):
+        for process in started:
+            process.kill()
+    ended = [process.communicate(timeout=300) for process in started]
+    if killed_after is not None:
+        assert started[1].returncode == -signal.SIGKILL, ended[1][1]
+        return None
+    for process, (_, errors) in zip(started, ended, strict=True):
+        assert process.returncode == 0, errors
+    return [json.loads(output.splitlines()[-1]) for output, _ in ended]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards") / "run"
+    return folder, two_processes(folder, "checkpoint")
+
+
+@pytest.fixture
+def whole(x64):
+    """The same chains by one process and the plain loop."""
+    arguments = process_worker.arguments(None) | {"solver": "sequential", "window": None}
+    return pmc.sample(**arguments)
+
+
+@pytest.mark.slow
+def test_every_process_has_the_whole_run_and_has_written_its_own(undisturbed, whole):
+    folder, (first, second) = undisturbed
+    assert first == second and first["chains"] == process_worker.CHAINS
+    chains = [shards.Manifest.read(part).chains for part in shards.shard_folders(folder)]
+    assert chains == [slice(0, 2), slice(2, 3)]
+    draws = pmc.store.open_draws(folder)
+    assert draws.sizes["chain"] == process_worker.CHAINS
+    for name, values in whole.position.items():
+        np.testing.assert_allclose(draws[name], values, atol=1e-9)
+        np.testing.assert_allclose(first["mean"][name], values.mean((0, 1)), atol=1e-9)
+    accepted = pmc.store.open_draws(folder, "info")["is_accepted"]
+    np.testing.assert_array_equal(accepted, whole.info.is_accepted)
+    assert first["accepted"] == whole.info.is_accepted.sum()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["memory", "time over both"])
+def test_draws_in_memory_are_those_of_all_processes(tmp_path, task, whole):
+    first, second = two_processes(tmp_path, task)
+    assert first == second and first["chains"] == process_worker.CHAINS
+    np.testing.assert_allclose(first["final"], whole.final_state.position["b"], atol=1e-9)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_after_one_process_was_killed(tmp_path, undisturbed):
+    folder = tmp_path / "run"
+    two_processes(folder, "checkpoint", killed_after=2)
+    # What both have can be read, and is that of the other run.
+    expected = pmc.store.open_draws(undisturbed[0])
+    draws = pmc.store.open_draws(folder)
+    assert draws.sizes["draw"] == 2 * process_worker.EVERY
+    assert draws.equals(expected.isel(draw=slice(0, 2 * process_worker.EVERY)))
+    assert two_processes(folder, "resume") == undisturbed[1]
+    assert pmc.store.open_draws(folder).equals(expected)
+    again = pmc.store.open_draws(folder, "info")
+    assert again.equals(pmc.store.open_draws(undisturbed[0], "info"))
+
+
+@pytest.mark.slow
+def test_as_many_processes_must_resume_as_began(undisturbed):
+    with pytest.raises(ValueError, match="as many processes as there are, 1, got one by 2"):
+        pmc.resume(undisturbed[0], process_worker.kernel())
+
+
+@pytest.mark.slow
+def test_a_missing_shard_is_named(undisturbed, tmp_path):
+    part = shards.shard_folders(undisturbed[0])[1]
+    (tmp_path / part.name).symlink_to(part)
+    with pytest.raises(ValueError, match="the shards of all 2 processes of the run, got 1"):
+        pmc.store.open_draws(tmp_path)
+
+
+def test_one_process_needs_no_shards(tmp_path):
+    assert shards.own_folder(tmp_path) == tmp_path
+    assert shards.shard_folders(tmp_path) == [tmp_path]
+    assert shards.fewest(3) == 3
+    assert shards.together(lambda: 5) == 5
+
+
+@pytest.mark.parametrize(("here", "there"), [(True, False), (False, True), (False, False)])
+def test_what_fails_in_one_process_fails_in_all(monkeypatch, here, there):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(
+        shards.multihost_utils, "process_allgather", lambda mine: np.array([mine, there])
+    )
+
+    def action():
+        if here:
+            raise OSError("no space")
+        return 5
+
+    if here:
+        with pytest.raises(OSError, match="no space"):
+            shards.together(action)
+    elif there:
+        with pytest.raises(RuntimeError, match=r"failed in process \[1\]"):
+            shards.together(action)
+    else:
+        assert shards.together(action) == 5
