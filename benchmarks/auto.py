@@ -1,6 +1,6 @@
 """Time of a draw: ``sample(..., solver="auto")`` against BlackJAX's loop for the same chain.
 
-    python benchmarks/auto.py [--only german] [--repeats 5] [--x32]
+    python benchmarks/auto.py [--only german] [--kernels HMC] [--chains 1] [--repeats 5] [--x32]
 
 For every posterior, kernel and number of chains both are run in turn in one process, compiled and
 warm; printed are the medians, their ratio (above 1: ours is faster), what was chosen, and the
@@ -26,7 +26,7 @@ from posteriors import banana, eight_schools, mixture
 
 import parallel_mcmc as pmc
 
-CHAINS = (1, 4)
+KERNELS = ("MALA", "HMC")
 LARGE = ("logistic 50,000 x 100", "linear 200,000 x 50")
 """Posteriors of the second target: at least twice as fast."""
 
@@ -167,6 +167,8 @@ def measure(problem: Problem, kind: str, chains: int, repeats: int) -> tuple:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", default="", help="posteriors whose name holds this")
+    parser.add_argument("--kernels", nargs="+", choices=KERNELS, default=KERNELS)
+    parser.add_argument("--chains", nargs="+", type=int, default=(1, 4), help="numbers of chains")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each side")
     parser.add_argument("--x32", action="store_true", help="single precision")
     options = parser.parse_args()
@@ -184,8 +186,8 @@ def main():
         if options.only not in name:
             continue
         problem = build()
-        for kind in ("MALA", "HMC"):
-            for chains in CHAINS:
+        for kind in options.kernels:
+            for chains in options.chains:
                 ours, loop, choice, difference = measure(problem, kind, chains, options.repeats)
                 print(
                     f"{name:22} {kind:6} {chains:6} {problem.num_samples:6} {ours * 1e6:9.2f} "
