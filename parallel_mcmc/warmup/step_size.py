@@ -2,7 +2,7 @@
 
 An update takes the mean acceptance rate of a block of transitions. That is less noisy than the
 rate of one, for which algorithm 5 is made, so that the constants differ: there are fewer updates,
-and they wander less. Where the step size wanders, its acceptance rates average to the target, and
+and each must do more. Where the step size wanders, its acceptance rates average to the target, and
 the average step size has a higher one.
 
 References
@@ -18,8 +18,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-GAMMA = 0.2
-"""How weakly the step size is pulled to its centre."""
+GAMMA = 0.7
+"""How weakly the step size heeds an acceptance rate, in units of one minus the target: as many
+times weaker a rate changes with the log of the step size, and the noise of it is as much less."""
 T0 = 5
 """How strongly the first updates are damped."""
 KAPPA = 0.75
@@ -68,7 +69,8 @@ def update(
     m = count.astype(dtype)
     weight = 1 / (m + T0)
     error = (1 - weight) * state.error + weight * (target - acceptance_rate)
-    log_step_size = state.centre - jnp.sqrt(m) / GAMMA * error
+    gamma = GAMMA * (1 - target)
+    log_step_size = state.centre - jnp.sqrt(m) / gamma * error
     log_step_size = jnp.round(log_step_size * GRID) / GRID
     log_step_size = jnp.minimum(log_step_size, jnp.log(largest))
     decay = m**-KAPPA

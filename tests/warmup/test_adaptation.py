@@ -46,7 +46,7 @@ def assert_acceptance_is_near(samples, warmup, target):
     last = np.asarray(warmup.acceptance_rate[-FINAL_STAGE // 2 :])
     mcse = np.hypot(rates.std() / np.sqrt(ess), last.std() / np.sqrt(FINAL_STAGE))
     # The pull of dual averaging to its first step size, off by a factor of 2 at most.
-    pull = GAMMA * np.log(2) / np.sqrt(FINAL_STAGE / SHORT_BLOCK)
+    pull = GAMMA * (1 - target) * np.log(2) / np.sqrt(FINAL_STAGE / SHORT_BLOCK)
     assert abs(rates.mean() - target) < pull + 4 * mcse
     # So that the bound means something.
     assert pull + 4 * mcse < 0.1

@@ -37,7 +37,7 @@ def test_updates_are_those_of_algorithm_5_on_a_grid(x64):
     for m, rate in enumerate(rates, start=1):
         state = dual_averaging.update(state, rate, 0.65)
         error = (1 - 1 / (m + 5)) * error + (0.65 - rate) / (m + 5)
-        log_step_size = np.round(128 * (np.log(0.3) - np.sqrt(m) / 0.2 * error)) / 128
+        log_step_size = np.round(128 * (np.log(0.3) - np.sqrt(m) / (0.7 * 0.35) * error)) / 128
         log_average = m**-0.75 * log_step_size + (1 - m**-0.75) * log_average
         np.testing.assert_allclose(state.log_step_size, log_step_size, rtol=1e-13)
     np.testing.assert_allclose(dual_averaging.final(state), np.exp(log_average), rtol=1e-13)
