@@ -19,6 +19,10 @@ from parallel_mcmc.warmup.carried import Adaptation, Block, History, Rules, Warm
 from parallel_mcmc.warmup.running import joined, run_part, sizes
 from parallel_mcmc.warmup.schedule import Parts
 
+TRIALS = 5
+"""Transitions of every chain that a step size is judged by in the search for one. A single one that
+is rejected would send it astray, by halving after halving where the target is high."""
+
 
 @partial(jax.jit, static_argnames=("num_steps", "adapt_step_size", "keep_draws"))
 def begin(
@@ -181,7 +185,8 @@ def _restart(
     log_step_size = jnp.log(dual_averaging.final(now.averaging))
     step_size = jnp.exp(jnp.where(pooled, log_step_size.mean(), log_step_size))
     if find_step_size:
-        draws = jax.vmap(kernel.bind(example).draw)(keys)
+        draw = kernel.bind(example).draw
+        draws = jax.vmap(lambda key: jax.vmap(draw)(jax.random.split(key, TRIALS)))(keys)
 
         def rate(step_size: jax.Array, state: PyTree, draw: PyTree) -> jax.Array:
             bound = _bind(kernel, step_size, now.metric, example)
@@ -190,7 +195,8 @@ def _restart(
 
         # All at once: a chain whose search is over waits for the others.
         def rates(step_size: jax.Array) -> jax.Array:
-            return _pooled(_number(jax.vmap(rate)(step_size, now.states, draws)), pooled)
+            tried = jax.vmap(jax.vmap(rate, in_axes=(None, None, 0)))(step_size, now.states, draws)
+            return _pooled(_number(tried).mean(axis=1), pooled)
 
         step_size = dual_averaging.find_reasonable_step_size(
             rates, step_size, rules.target, rules.largest_step_size

@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 
 GAMMA = 0.7
-"""How weakly the step size heeds an acceptance rate, in units of one minus the target: as many
-times weaker a rate changes with the log of the step size, and the noise of it is as much less."""
+"""How weakly the step size heeds an error."""
+LARGEST_ERROR = 4
+"""One that is larger says no more than this: that the step size is much too large."""
 T0 = 5
 """How strongly the first updates are damped."""
 KAPPA = 0.75
@@ -40,7 +41,8 @@ class DualAveraging(NamedTuple):
     log_average: jax.Array
     """Weighted mean of the log step sizes since the start: the result."""
     error: jax.Array
-    """Weighted mean of target minus acceptance rate."""
+    """Weighted mean of target minus acceptance rate, in units of one minus the target: the nearer
+    to one a rate is, the less it changes with the step size, and the less noisy it is."""
     count: jax.Array
     """Updates since the start."""
     centre: jax.Array
@@ -68,9 +70,9 @@ def update(
     count = state.count + 1
     m = count.astype(dtype)
     weight = 1 / (m + T0)
-    error = (1 - weight) * state.error + weight * (target - acceptance_rate)
-    gamma = GAMMA * (1 - target)
-    log_step_size = state.centre - jnp.sqrt(m) / gamma * error
+    latest = jnp.minimum((target - acceptance_rate) / (1 - target), LARGEST_ERROR)
+    error = (1 - weight) * state.error + weight * latest
+    log_step_size = state.centre - jnp.sqrt(m) / GAMMA * error
     log_step_size = jnp.round(log_step_size * GRID) / GRID
     log_step_size = jnp.minimum(log_step_size, jnp.log(largest))
     decay = m**-KAPPA

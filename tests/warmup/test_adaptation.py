@@ -342,7 +342,9 @@ def test_kept_draws_are_those_of_the_chains():
     assert draws.position.shape == (2, 40, 3)
     np.testing.assert_allclose(draws.logdensity, jax.vmap(jax.vmap(normal))(draws.position), 1e-4)
     np.testing.assert_allclose(draws.info.acceptance_rate.mean(0), warmup.acceptance_rate, 1e-6)
-    moved = (np.diff(draws.position, axis=1) != 0).any(-1)
+    # A change of the metric rounds a position that stays.
+    before, after = draws.position[:, :-1], draws.position[:, 1:]
+    moved = ~np.isclose(after, before, rtol=1e-5, atol=1e-6).all(-1)
     np.testing.assert_array_equal(moved, draws.info.is_accepted[:, 1:])
     np.testing.assert_allclose(draws.position[:, -1], warmup.state.position, rtol=1e-4, atol=1e-6)
     plain = window_adaptation(*ARGUMENTS, num_chains=2)

@@ -36,11 +36,24 @@ def test_updates_are_those_of_algorithm_5_on_a_grid(x64):
     error, log_average = 0.0, 0.0
     for m, rate in enumerate(rates, start=1):
         state = dual_averaging.update(state, rate, 0.65)
-        error = (1 - 1 / (m + 5)) * error + (0.65 - rate) / (m + 5)
-        log_step_size = np.round(128 * (np.log(0.3) - np.sqrt(m) / (0.7 * 0.35) * error)) / 128
+        error = (1 - 1 / (m + 5)) * error + (0.65 - rate) / 0.35 / (m + 5)
+        log_step_size = np.round(128 * (np.log(0.3) - np.sqrt(m) / 0.7 * error)) / 128
         log_average = m**-0.75 * log_step_size + (1 - m**-0.75) * log_average
         np.testing.assert_allclose(state.log_step_size, log_step_size, rtol=1e-13)
     np.testing.assert_allclose(dual_averaging.final(state), np.exp(log_average), rtol=1e-13)
+
+
+@pytest.mark.parametrize("target", [0.6, 0.8, 0.95, 0.99])
+def test_an_update_is_of_one_size_whatever_the_target(target):
+    def change(rate):
+        state = dual_averaging.init(jnp.asarray(1.0))
+        return float(dual_averaging.update(state, rate, target).log_step_size)
+
+    # A rate of one, or one that is off as far on the other side.
+    assert change(1.0) == pytest.approx(1 / 6 / 0.7, abs=1 / 128)
+    assert change(2 * target - 1) == pytest.approx(-1 / 6 / 0.7, abs=1 / 128)
+    # However bad a rate is, the step size does not fall by more than a factor of three at once.
+    assert np.log(1 / 3) < change(0.0) <= change(2 * target - 1)
 
 
 def test_rates_that_differ_by_rounding_give_one_step_size(x64):
