@@ -191,6 +191,17 @@ NUMPYRO = {
 }
 
 # By name and argument: bad values, and what is raised.
+
+
+def mesh_of(*names):
+    """Return a mesh of one device."""
+    return jax.sharding.Mesh(np.reshape(jax.devices()[:1], (1,) * len(names)), names)
+
+
+MESH = [
+    (8, TypeError, "mesh must be a jax.sharding.Mesh"),
+    (mesh_of("x"), ValueError, 'mesh must have an axis "chain" or "time", or both'),
+]
 CASES = {
     "rmh": METROPOLIS,
     "mala": METROPOLIS,
@@ -273,6 +284,7 @@ CASES = {
         "progress_bar": NOT_FLAG,
         "checkpoint": [(3, TypeError, "checkpoint must be a path")],
         "checkpoint_every": [(5, ValueError, "checkpoint_every must be left out without")],
+        "mesh": MESH,
     },
     "diagnose": {
         "kernel": NOT_KERNEL,
@@ -293,6 +305,7 @@ CASES = {
         "solver": SOLVER,
         "progress_bar": NOT_FLAG,
         "accept_environment": NOT_FLAG,
+        "mesh": [*MESH, (mesh_of("chain"), pmc.CheckpointMismatchError, "mesh: absent in the")],
     },
     "solve": {
         "step": STEP,
@@ -322,11 +335,7 @@ CASES = {
         ],
         "mesh": [
             (8, TypeError, "mesh must be a jax.sharding.Mesh"),
-            (
-                jax.sharding.Mesh(jax.devices()[:1], ("chain",)),
-                ValueError,
-                "mesh must have an axis 'time', got axes",
-            ),
+            (mesh_of("chain"), ValueError, "mesh must have an axis 'time', got axes"),
         ],
         "scale": [
             (-1.0, ValueError, "scale must be positive"),

@@ -159,3 +159,34 @@ def test_what_fails_in_one_process_fails_in_all(monkeypatch, here, there):
             shards.together(action)
     else:
         assert shards.together(action) == 5
+
+
+EXAMPLE = PACKAGE / "examples" / "several_processes.py"
+
+
+@pytest.mark.slow
+def test_the_example_of_the_guide(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE), "JAX_PLATFORMS": "cpu"}
+    port = free_port()
+
+    def run(*more):
+        command = [sys.executable, str(EXAMPLE), "--processes", "2", "--draws", "60"]
+        command += ["--coordinator", f"127.0.0.1:{port}", "--checkpoint", str(tmp_path / "run")]
+        started = [
+            subprocess.Popen(
+                [*command, "--process", str(process), *more],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for process in range(2)
+        ]
+        ended = [process.communicate(timeout=300) for process in started]
+        assert [process.returncode for process in started] == [0, 0], ended
+        return [output[output.index("mean") :] for output, _ in ended]
+
+    first, second = run()
+    assert first == second and "alpha" in first
+    assert run("--resume") == [first, first]
+    assert pmc.store.open_draws(tmp_path / "run").sizes["draw"] == 60
