@@ -122,7 +122,10 @@ def newton_iteration(
     model, operator = operator, operator.scaled(trust)
 
     contraction = _contraction((y - memory.value) / scale, move, norm, memory.known)
-    margin = None if recurrence.margin is None else jax.vmap(recurrence.margin)(aux)
+    margin = None
+    if recurrence.margin is not None:
+        # The size, because there may be no information to take it from.
+        margin = jax.vmap(recurrence.margin, axis_size=len(gap))(aux)
     own = look_at(gap, contraction, margin, finite, axis.positions(len(y)), left, tolerance)
     defect = jnp.where(finite[:, None], y - x, 0)
     region = method.trust_region
