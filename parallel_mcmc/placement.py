@@ -164,8 +164,7 @@ class OverMesh:
         rows = [
             row for row, process in enumerate(_owners(self.mesh)) if process == jax.process_index()
         ]
-        share = self._padded // self.mesh.shape.get(CHAIN, 1)
-        start, stop = (min(row * share, self.num_chains) for row in (rows[0], rows[-1] + 1))
+        start, stop = (min(row * self._share, self.num_chains) for row in (rows[0], rows[-1] + 1))
         return slice(start, stop)
 
     def by_process(self) -> OverMesh:
@@ -184,22 +183,26 @@ class OverMesh:
                 f"each process rows one after the other, if there is a checkpoint, got rows of "
                 f"the processes {owners}"
             )
-        own = dataclasses.replace(self, only_own=jax.process_count() > 1)
-        if own.kept.start == own.kept.stop:
+        # The last process has the last chains. All of them are to notice if it has none.
+        if owners.index(owners[-1]) * self._share >= self.num_chains:
             raise ValueError(
                 f"num_chains must give every process a chain, got {self.num_chains} chains for "
                 f"{jax.process_count()} processes"
             )
-        return own
+        return dataclasses.replace(self, only_own=jax.process_count() > 1)
 
     def settings(self) -> dict[str, str]:
         """Return the axes of the mesh."""
         return {"mesh": ", ".join(f"{name} {size}" for name, size in self.mesh.shape.items())}
 
     @property
+    def _share(self) -> int:
+        """Chains of a row of devices."""
+        return -(-self.num_chains // self.mesh.shape.get(CHAIN, 1))
+
+    @property
     def _padded(self) -> int:
-        rows = self.mesh.shape.get(CHAIN, 1)
-        return -(-self.num_chains // rows) * rows
+        return self._share * self.mesh.shape.get(CHAIN, 1)
 
     @property
     def _chains(self) -> str | None:

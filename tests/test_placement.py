@@ -188,8 +188,9 @@ def test_a_process_must_have_whole_rows_in_one_block(monkeypatch, rows):
         OverMesh(Devices(*rows), 6).by_process()
 
 
-def test_every_process_needs_a_chain(monkeypatch):
+@pytest.mark.parametrize("process", [0, 1])
+def test_every_process_needs_a_chain_and_all_notice(monkeypatch, process):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(jax, "process_index", lambda: process)
     with pytest.raises(ValueError, match="num_chains must give every process a chain, got 1"):
         OverMesh(Devices([0], [1]), 1).by_process()

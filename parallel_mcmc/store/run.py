@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
-import uuid
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -28,8 +27,9 @@ from parallel_mcmc.solver import Newton
 from parallel_mcmc.store import keys, structure
 from parallel_mcmc.store.arrays import Arrays
 from parallel_mcmc.store.identity import environment, run_settings, solver_settings
-from parallel_mcmc.store.layout import Layout, layout
-from parallel_mcmc.store.manifest import Manifest, sync
+from parallel_mcmc.store.layout import layout
+from parallel_mcmc.store.making import make_checkpoint
+from parallel_mcmc.store.manifest import Manifest
 from parallel_mcmc.store.match import (
     abstract_states,
     match,
@@ -38,7 +38,7 @@ from parallel_mcmc.store.match import (
     runner_of,
 )
 from parallel_mcmc.store.recorder import OnDisk
-from parallel_mcmc.store.shards import fewest, own_folder, shard_folders, together
+from parallel_mcmc.store.shards import fewest, own_of_run, shard_folders, together
 from parallel_mcmc.store.stored_samples import StoredSamples
 
 LONGEST_SEGMENT = 10_000
@@ -100,7 +100,6 @@ def begin(
         runner,
         segment_length(runner, num_samples, require_positive_int("checkpoint_every", every)),
     )
-    several = jax.process_count() > 1
     manifest = Manifest(
         num_chains=num_chains,
         num_samples=num_samples,
@@ -111,51 +110,15 @@ def begin(
         choice=choice._asdict(),
         settings=run_settings(kernel, runner, placement),
         environments=(environment(kernel, states.position, from_draw=0),),
-        first_chain=placement.kept.start if several else 0,
-        all_chains=all_chains if several else None,
+        first_chain=placement.kept.start or 0,
+        all_chains=all_chains,
         shards=jax.process_count(),
     )
     own_keys = draw_keys[placement.kept, :length]
     plan = layout(abstract_segment(runner, kernel, states, own_keys), num_samples)
-    folder = together(lambda: _make(path, manifest, plan, states))
+    folder = together(lambda: make_checkpoint(path, manifest, plan, states))
     recorder = OnDisk(folder, manifest, plan, Arrays.open(folder, plan.specs))
     return _run(recorder, runner, kernel, states, draw_keys, placement, progress_bar)
-
-
-def _make(path: str | os.PathLike[str], manifest: Manifest, plan: Layout, states: PyTree) -> Path:
-    """Make a checkpoint with no draws yet; return its folder, the process's own of several."""
-    whole = require_path("checkpoint", path)
-    folder = _require_new(whole if manifest.shards == 1 else own_folder(whole))
-    # In one step: a folder of this name is a whole checkpoint, with no draws yet.
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
-    new.mkdir()
-    try:
-        OnDisk(new, manifest, plan, Arrays.create(new, plan.specs)).write_start(states)
-        manifest.write(new)
-        for part in new.rglob("*"):
-            sync(part)
-        new.rename(folder)
-        sync(folder.parent)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    return folder
-
-
-def _require_new(folder: Path) -> Path:
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        remedy = "Choose another path, or delete what is there"
-        try:
-            run = Manifest.read(folder)
-            what = f"{run.drawn} of {run.num_samples} draws. pmc.resume({str(folder)!r}, kernel)"
-            remedy = f"It holds {what} goes on with them; to start anew, delete it"
-        except ValueError:
-            pass
-        raise ValueError(
-            f"checkpoint must be a path where nothing is, got {str(folder)!r}. {remedy}"
-        )
-    return folder
 
 
 def resume(
@@ -240,8 +203,47 @@ def resume(
     require_kernel("kernel", kernel)
     require_flag("progress_bar", progress_bar)
     require_flag("accept_environment", accept_environment)
-    folder = _own_of(whole)
-    manifest = together(lambda: Manifest.read(folder))
+    going = together(
+        lambda: _prepare(whole, kernel, initial_position, solver, accept_environment, mesh)
+    )
+    recorder = going.recorder
+    recorder.keep_whole()
+    if going.is_new_environment:
+        run = recorder.manifest
+        now = environment(kernel, going.position, from_draw=recorder.drawn)
+        recorder.write_manifest(dataclasses.replace(run, environments=(*run.environments, now)))
+    begin = fewest(recorder.manifest.segments)
+    recorder.draw_again(recorder.manifest.segments - begin)
+    states = recorder.state(begin)
+    return _run(
+        recorder, going.runner, kernel, states, going.draw_keys, going.placement, progress_bar
+    )
+
+
+class _Going(NamedTuple):
+    """A run that can go on."""
+
+    recorder: OnDisk
+    runner: Parallel | Sequential
+    placement: Placement
+    position: PyTree
+    """Shapes and dtypes of the positions of the process's own chains."""
+    draw_keys: jax.Array
+    """Of all chains."""
+    is_new_environment: bool
+
+
+def _prepare(
+    path: Path,
+    kernel: Kernel,
+    initial_position: PyTree,
+    solver: str | Newton | None,
+    accept_environment: bool,
+    mesh: Mesh | None,
+) -> _Going:
+    """Open the process's checkpoint, and compare it with the arguments of :func:`resume`."""
+    folder = own_of_run(path)
+    manifest = Manifest.read(folder)
     placement: Placement = ON_ONE_DEVICE
     if mesh is not None:
         placement = OverMesh(require_chain_mesh("mesh", mesh), manifest.total_chains)
@@ -260,36 +262,8 @@ def resume(
     own_keys = draw_keys[manifest.chains, : manifest.segment_length]
     plan = layout(abstract_segment(runner, kernel, shapes, own_keys), manifest.num_samples)
     recorder = OnDisk(folder, manifest, plan, Arrays.open(folder, plan.specs))
-    together(
-        lambda: match_states(recorder, kernel, init_keys, initial_position, accept_environment)
-    )
-    recorder.keep_whole()
-    if accepted:
-        now = environment(kernel, position, from_draw=recorder.drawn)
-        recorder.write_manifest(
-            dataclasses.replace(recorder.manifest, environments=(*manifest.environments, now))
-        )
-    begin = fewest(recorder.manifest.segments)
-    recorder.draw_again(recorder.manifest.segments - begin)
-    states = recorder.state(begin)
-    return _run(recorder, runner, kernel, states, draw_keys, placement, progress_bar)
-
-
-def _own_of(folder: Path) -> Path:
-    """Return this process's checkpoint of a run.
-
-    Raises
-    ------
-    ValueError
-        If another number of processes began it.
-    """
-    shards = len(shard_folders(folder))
-    if shards != jax.process_count():
-        raise ValueError(
-            f"path must be of a run by as many processes as there are, {jax.process_count()}, got "
-            f"one by {shards}: {str(folder)!r}"
-        )
-    return own_folder(folder)
+    match_states(recorder, kernel, init_keys, initial_position, accept_environment)
+    return _Going(recorder, runner, placement, position, draw_keys, accepted)
 
 
 def _run(

@@ -43,6 +43,23 @@ def shard_folders(folder: Path) -> list[Path]:
     return found
 
 
+def own_of_run(folder: Path) -> Path:
+    """Return this process's checkpoint of a run.
+
+    Raises
+    ------
+    ValueError
+        If another number of processes began it.
+    """
+    shards = len(shard_folders(folder))
+    if shards != jax.process_count():
+        raise ValueError(
+            f"path must be of a run by as many processes as there are, {jax.process_count()}, got "
+            f"one by {shards}: {str(folder)!r}"
+        )
+    return own_folder(folder)
+
+
 def together(action: Callable[[], T]) -> T:
     """Do what every process does; if it fails in one of them, it fails in all.
 

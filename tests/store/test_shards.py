@@ -13,9 +13,11 @@ import jax
 import numpy as np
 import process_worker
 import pytest
+import store_cases
 
 import parallel_mcmc as pmc
 from parallel_mcmc.store import shards
+from parallel_mcmc.store.making import make_checkpoint
 
 PACKAGE = pathlib.Path(pmc.__file__).parents[1]
 WORKER = pathlib.Path(process_worker.__file__)
@@ -137,6 +139,13 @@ def test_one_process_needs_no_shards(tmp_path):
     assert shards.shard_folders(tmp_path) == [tmp_path]
     assert shards.fewest(3) == 3
     assert shards.together(lambda: 5) == 5
+
+
+def test_shards_are_not_written_into_another_run(tmp_path, monkeypatch):
+    store_cases.draw(tmp_path / "run")
+    monkeypatch.setattr(shards.jax, "process_count", lambda: 2)
+    with pytest.raises(ValueError, match="checkpoint must be a path where nothing is.*It holds 70"):
+        make_checkpoint(tmp_path / "run", None, None, None)
 
 
 @pytest.mark.parametrize(("here", "there"), [(True, False), (False, True), (False, False)])
