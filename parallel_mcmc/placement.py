@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential
+from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential, map_chains
 from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.mesh import (
     blocks_of,
@@ -344,10 +344,7 @@ def _run_chains(runner: Runner, kernel: Kernel, states: PyTree, keys: jax.Array)
     if keys.shape[0] == 1:
         only = run(jax.tree.map(lambda leaf: leaf[0], chains))
         return jax.tree.map(lambda leaf: leaf[None], only)
-    if isinstance(runner, Parallel) and jax.default_backend() == "cpu":
-        # A window of one chain fills a CPU; an accelerator takes all chains in one batch.
-        return jax.lax.map(run, chains)
-    return jax.vmap(run)(chains)
+    return map_chains(runner, run, chains)
 
 
 def _local_part(leaf: jax.Array) -> np.ndarray:

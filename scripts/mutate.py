@@ -47,6 +47,7 @@ SOLVER = "parallel_mcmc/solver"
 # The tests of each module, the quickest first.
 TESTS = {
     "window": ["test_window.py"],
+    "verdict": ["test_verdict.py"],
     "newton": ["test_newton.py"],
     "safeguards": [
         "test_safeguards.py::test_learned_cap_grows_shrinks_and_opens",

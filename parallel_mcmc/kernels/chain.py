@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -116,3 +117,11 @@ class Sequential:
             fallback_steps=jnp.array(0),
         )
         return Chain(jax.vmap(bound.leave)(states), info, stats)
+
+
+def map_chains(runner: Parallel | Sequential, run: Callable[[Any], Any], chains: PyTree) -> PyTree:
+    """Return ``run`` of every chain, by ``runner``: of every entry of the leading axis."""
+    if isinstance(runner, Parallel) and jax.default_backend() == "cpu":
+        # A window of one chain fills a CPU; an accelerator takes all chains in one batch.
+        return jax.lax.map(run, chains)
+    return jax.vmap(run)(chains)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, pytree
 from parallel_mcmc.kernels.base import BoundKernel, Kernel
-from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
+from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential, map_chains
 from parallel_mcmc.kernels.metric import Metric
 from parallel_mcmc.warmup.schedule import LONG_BLOCK, SHORT_BLOCK
 
@@ -57,11 +57,7 @@ def run_part(
         tuned = dataclasses.replace(kernel, step_size=step_size, metric=metric)
         return runner.run(cast(Kernel, _InItsCoordinates(tuned, example)), state, keys)
 
-    chains = (step_size, states, keys)
-    if isinstance(runner, Parallel) and jax.default_backend() == "cpu":
-        # As in a run: a window of one chain fills a CPU.
-        return jax.lax.map(run, chains)
-    return jax.vmap(run)(chains)
+    return map_chains(runner, run, (step_size, states, keys))
 
 
 def joined(stats: ChainStats, more: ChainStats) -> ChainStats:
