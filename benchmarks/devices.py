@@ -15,22 +15,25 @@ assumes steps like those of a logistic regression with 50,000 rows and 100 coeff
 
 import argparse
 import json
+import math
 import os
 import platform
-import re
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from german_credit import TOLERANCE, whitened_posterior
+from programs import messages
 
 import parallel_mcmc as pmc
+from parallel_mcmc.kernels.chain import Parallel
+from parallel_mcmc.placement import OverMesh
 
 MODELS = {"Surrogate": pmc.Surrogate(), "Diagonal": pmc.Diagonal(), "Dense": pmc.Dense()}
 REPEATS = 5
-KINDS = "all-gather|all-reduce|collective-permute|all-to-all|reduce-scatter"
 BYTES = {"f64": 8, "f32": 4, "s64": 8, "s32": 4, "u32": 4, "pred": 1}
 
 LATENCY = 10e-6
@@ -43,26 +46,24 @@ WINDOW = 4096
 """Steps of a device."""
 
 
-def messages(program):
-    """Return the bytes of every collective in the loop of the Newton iterations, by its kind."""
-    found, place = [], ""
-    for line in program.splitlines():
-        if not line.startswith(" ") and line.endswith("{"):
-            place = line.split()[0]
-        match = re.search(rf"= (\w+)\[([\d,]*)\]\S* ({KINDS})(-start)?\(", line)
-        if match:
-            size = int(np.prod([int(n) for n in match[2].split(",") if n])) * BYTES[match[1]]
-            found.append((place, match[3], size))
-    # The carries are sent in the body of the loop, by its only gather of a whole block's map.
-    loop = max((size, place) for place, kind, size in found if kind == "all-gather")[1]
-    within = [(kind, size) for place, kind, size in found if place == loop]
-    return {kind: [size for other, size in within if other == kind] for kind, _ in within}
+def sent_in_an_iteration(*chain):
+    """Return the bytes of every collective of a Newton iteration, by its kind."""
+    found = messages(compiled(*chain))
+    # The carries are sent in the body of the loop, by the largest of all gathers.
+    loop = max((bytes_of(m), m.place) for m in found if m.kind == "all-gather")[1]
+    within = [message for message in found if message.place == loop]
+    return {
+        kind: [bytes_of(message) for message in within if message.kind == kind]
+        for kind in {message.kind for message in within}
+    }
+
+
+def bytes_of(message):
+    return math.prod(message.shape) * BYTES[message.dtype]
 
 
 def measure(draws):
     """Return what is measured on the devices that this process has."""
-    import time
-
     jax.config.update("jax_enable_x64", True)
     logdensity, dim = whitened_posterior()
     kernel = pmc.hmc(logdensity, 0.3, jnp.ones(dim), 5)
@@ -93,16 +94,13 @@ def measure(draws):
             "fallback": int(samples.stats.fallback_steps[0]),
             "difference": float(np.abs(samples.position - loop.position).max()),
             "seconds": float(np.median(times[1:])),
-            "messages": messages(compiled(kernel, method, start, draws, mesh)) if mesh else {},
+            "messages": sent_in_an_iteration(kernel, method, start, draws, mesh) if mesh else {},
         }
     return results
 
 
 def compiled(kernel, method, start, draws, mesh):
     """Return the compiled program of the chain."""
-    from parallel_mcmc.kernels.chain import Parallel
-    from parallel_mcmc.placement import OverMesh
-
     placement = OverMesh(mesh, 1)
     runner = placement.adapt(Parallel(method, draws, tolerance=TOLERANCE))
     kernel = placement.enter(kernel)

@@ -1,16 +1,15 @@
 """Solves chains on eight devices and prints what came out, as JSON; run by ``test_mesh``.
 
-The arguments are names of ``CASES``. A process of its own: how many devices the host stands for is
-settled when JAX starts, by the environment that ``test_mesh`` gives it.
+The arguments are names of ``CASES``.
 """
 
 import json
-import re
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from programs import messages
 
 import parallel_mcmc as pmc
 
@@ -92,22 +91,13 @@ def gradient():
 
 
 def collectives(method, length, scale, mesh="8"):
-    """Return kind, shape and computation of the collectives of a compiled ``solve``."""
+    """Return the collectives of a compiled ``solve``."""
 
     def run(inputs):
         settings = {"method": METHODS[method], "scale": scale, "mesh": mesh_of(mesh)}
         return pmc.solve(step, START, inputs, **settings)._replace(problem=None)
 
-    text = jax.jit(run).lower(jnp.ones((length, 4))).compile().as_text()
-    found, computation = [], ""
-    for line in text.splitlines():
-        if not line.startswith(" ") and line.endswith("{"):
-            computation = line.split()[0]
-        kinds = "all-gather|all-reduce|collective-permute|all-to-all|reduce-scatter"
-        match = re.search(rf"= (\S+) ({kinds})(-start)?\(", line)
-        if match:
-            found.append([match[2], re.sub(r"\{.*", "", match[1]), computation])
-    return found
+    return messages(jax.jit(run).lower(jnp.ones((length, 4))).compile().as_text())
 
 
 def placed():

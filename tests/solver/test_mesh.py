@@ -1,20 +1,16 @@
 """One chain over eight devices of the host: the states of one device, by small messages."""
 
-import json
-import os
 import pathlib
-import subprocess
-import sys
 from collections import Counter
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import workers
 
 import parallel_mcmc as pmc
 
-PACKAGE = pathlib.Path(pmc.__file__).parents[1]
 WORKER = pathlib.Path(__file__).with_name("mesh_worker.py")
 # In a short run; the others take minutes.
 SHORT = ("diagonal", "dense", "surrogate", "collectives dense")
@@ -78,21 +74,7 @@ def test_a_trust_region_is_refused():
 
 
 def run(*names):
-    environment = os.environ | {
-        "PYTHONPATH": str(PACKAGE),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "JAX_PLATFORMS": "cpu",
-        "JAX_ENABLE_X64": "true",
-    }
-    done = subprocess.run(
-        [sys.executable, str(WORKER), *names],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return workers.results(WORKER, *names)
 
 
 @pytest.fixture(scope="module")
@@ -163,22 +145,22 @@ DIM = 4
 # What a block has found: seven numbers.
 FOUND = 7
 # A matrix and a vector, or a diagonal and a vector, of every device.
-DENSE = ("all-gather", f"f64[8,{DIM * DIM + DIM + FOUND}]")
-DIAGONAL = ("all-gather", f"f64[8,{2 * DIM + FOUND}]")
-PASSED = ("collective-permute", f"f64[{DIM}]")
+DENSE = ("all-gather", "f64", (8, DIM * DIM + DIM + FOUND))
+DIAGONAL = ("all-gather", "f64", (8, 2 * DIM + FOUND))
+PASSED = ("collective-permute", "f64", (DIM,))
 # The growth of errors is judged once, after ten iterations.
-DENSE_GROWTH = ("all-gather", f"f64[8,{DIM * DIM + 1}]")
-DIAGONAL_GROWTH = ("all-reduce", f"f64[{DIM}]")
+DENSE_GROWTH = ("all-gather", "f64", (8, DIM * DIM + 1))
+DIAGONAL_GROWTH = ("all-reduce", "f64", (DIM,))
 
 
 def sent(found):
-    return Counter((kind, shape) for kind, shape, _ in found)
+    return Counter((kind, dtype, tuple(shape)) for kind, dtype, shape, _ in found)
 
 
 def within_an_iteration(found, carry):
     """Return what is sent in the computation that sends the carries: the body of the loop."""
-    place = next(place for kind, shape, place in found if (kind, shape) == carry)
-    return Counter((kind, shape) for kind, shape, at in found if at == place)
+    place = next(place for *what, place in found if sent([(*what, place)]) == Counter([carry]))
+    return sent(message for message in found if message[-1] == place)
 
 
 def test_an_iteration_gathers_one_carry_and_passes_one_state(short):
@@ -206,7 +188,7 @@ def test_messages_depend_neither_on_the_length_of_the_chain_nor_on_the_scale(res
 @pytest.mark.slow
 def test_chains_of_other_devices_are_not_waited_for(rest):
     # No permute, which all devices of the mesh would have to join.
-    carry = ("all-gather", f"f64[4,{DIM * DIM + DIM + FOUND}]")
-    states = ("all-gather", f"f64[4,{DIM}]")
+    carry = ("all-gather", "f64", (4, DIM * DIM + DIM + FOUND))
+    states = ("all-gather", "f64", (4, DIM))
     assert within_an_iteration(rest["collectives 2x4"], carry) == Counter([carry, states])
     assert {kind for kind, *_ in rest["collectives 2x4"]} == {"all-gather"}

@@ -1,12 +1,9 @@
 """Runs of two processes: each keeps its chains, and together they go on after one has ended."""
 
 import json
-import os
 import pathlib
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import jax
@@ -14,12 +11,12 @@ import numpy as np
 import process_worker
 import pytest
 import store_cases
+import workers
 
 import parallel_mcmc as pmc
 from parallel_mcmc.store import shards
 from parallel_mcmc.store.making import make_checkpoint
 
-PACKAGE = pathlib.Path(pmc.__file__).parents[1]
 WORKER = pathlib.Path(process_worker.__file__)
 
 
@@ -29,43 +26,39 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def two_processes(folder, task, killed_after=None):
-    """Run both processes; return what each of them printed, or None where it did not end well."""
-    environment = os.environ | {
-        "PYTHONPATH": str(PACKAGE),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_PLATFORMS": "cpu",
-        "JAX_ENABLE_X64": "true",
-    }
-    command = [sys.executable, str(WORKER)]
-    port = free_port()
-    started = []
-    for process in range(2):
-        arguments = [str(process), str(port), str(folder), task]
-        if process == 1 and killed_after is not None:
-            arguments.append(str(killed_after))
-        started.append(
-            subprocess.Popen(
-                [*command, *arguments],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+def ended(started):
+    """Return what the processes printed, and their errors, once all have ended."""
     # What one of them waits for, another that has ended does not send; JAX notices after minutes.
     while all(process.poll() is None for process in started):
         time.sleep(0.2)
     if any(process.returncode for process in started):
         for process in started:
             process.kill()
-    ended = [process.communicate(timeout=300) for process in started]
-    if killed_after is not None:
-        assert started[1].returncode == -signal.SIGKILL, ended[1][1]
-        return None
-    for process, (_, errors) in zip(started, ended, strict=True):
+    return [process.communicate(timeout=300) for process in started]
+
+
+def outputs(started):
+    """Return what the processes printed, if all have ended well."""
+    printed = ended(started)
+    for process, (_, errors) in zip(started, printed, strict=True):
         assert process.returncode == 0, errors
-    return [json.loads(output.splitlines()[-1]) for output, _ in ended]
+    return [output for output, _ in printed]
+
+
+def two_processes(folder, task, killed_after=None):
+    """Run both processes; return what each of them printed, or None where one was killed."""
+    port = free_port()
+    started = []
+    for process in range(2):
+        arguments = [str(process), str(port), str(folder), task]
+        if process == 1 and killed_after is not None:
+            arguments.append(str(killed_after))
+        started.append(workers.start(WORKER, *arguments, devices=2))
+    if killed_after is not None:
+        errors = ended(started)[1][1]
+        assert started[1].returncode == -signal.SIGKILL, errors
+        return None
+    return [json.loads(output.splitlines()[-1]) for output in outputs(started)]
 
 
 @pytest.fixture(scope="module")
@@ -170,30 +163,19 @@ def test_what_fails_in_one_process_fails_in_all(monkeypatch, here, there):
         assert shards.together(action) == 5
 
 
-EXAMPLE = PACKAGE / "examples" / "several_processes.py"
+EXAMPLE = workers.ROOT / "examples" / "several_processes.py"
 
 
 @pytest.mark.slow
 def test_the_example_of_the_guide(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(PACKAGE), "JAX_PLATFORMS": "cpu"}
-    port = free_port()
-
     def run(*more):
-        command = [sys.executable, str(EXAMPLE), "--processes", "2", "--draws", "60"]
-        command += ["--coordinator", f"127.0.0.1:{port}", "--checkpoint", str(tmp_path / "run")]
+        options = ["--processes", "2", "--draws", "60", "--checkpoint", str(tmp_path / "run")]
+        options += ["--coordinator", f"127.0.0.1:{free_port()}", *more]
         started = [
-            subprocess.Popen(
-                [*command, "--process", str(process), *more],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            workers.start(EXAMPLE, *options, "--process", str(process), devices=1)
             for process in range(2)
         ]
-        ended = [process.communicate(timeout=300) for process in started]
-        assert [process.returncode for process in started] == [0, 0], ended
-        return [output[output.index("mean") :] for output, _ in ended]
+        return [output[output.index("mean") :] for output in outputs(started)]
 
     first, second = run()
     assert first == second and "alpha" in first

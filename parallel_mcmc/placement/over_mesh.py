@@ -1,9 +1,9 @@
-"""Where the chains of a run are drawn: on one device, or over the devices of a mesh."""
+"""Chains over the devices of a mesh, of one process or several."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol, TypeGuard
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential, map_chains
+from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential
+from parallel_mcmc.placement.base import Runner, run_chains
+from parallel_mcmc.placement.processes import CHAIN, local_part, owners_of
 from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.mesh import (
     blocks_of,
@@ -25,112 +27,6 @@ from parallel_mcmc.solver.mesh import (
     require_spreadable,
 )
 from parallel_mcmc.solver.timeaxis import DATA, ONE_DEVICE, TIME, TimeAxis
-
-CHAIN = "chain"
-"""The axis of a user's mesh that the chains are spread over."""
-
-Runner = Parallel | Sequential
-
-
-class Placement(Protocol):
-    """Where the chains of a run are drawn."""
-
-    @property
-    def blocks(self) -> int:
-        """Devices that share the steps of one chain."""
-        ...
-
-    def adapt(self, runner: Runner) -> Runner:
-        """Return a runner as it runs here."""
-        ...
-
-    def segment(self, runner: Runner, length: int) -> int:
-        """Return the draws of a segment that is to have ``length``, or a few more."""
-        ...
-
-    def enter(self, tree: PyTree) -> PyTree:
-        """Place what all devices need: a kernel, or keys."""
-        ...
-
-    def enter_states(self, states: PyTree) -> PyTree:
-        """Place the states of the chains, leaves ``(num_chains, ...)``."""
-        ...
-
-    def run(
-        self, runner: Runner, kernel: Kernel, states: PyTree, keys: jax.Array
-    ) -> tuple[Chain, PyTree]:
-        """Draw a segment, with keys ``(num_chains, length)``; also return the states after it.
-
-        Traced: part of a compiled call.
-        """
-        ...
-
-    def fetch(self, chunk: Chain) -> Chain:
-        """Copy a segment to the host: leaves ``(num_chains, length, ...)``."""
-        ...
-
-    def settings(self) -> dict[str, str]:
-        """Return what draws depend on up to rounding, in words."""
-        ...
-
-    def by_process(self) -> Placement:
-        """Return a placement of which each process fetches the chains it is to keep."""
-        ...
-
-    @property
-    def kept(self) -> slice:
-        """Which chains are fetched by this process."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class OnOneDevice:
-    """All chains on JAX's default device."""
-
-    blocks: int = 1
-
-    def adapt(self, runner: Runner) -> Runner:
-        """Return the runner itself."""
-        return runner
-
-    def segment(self, runner: Runner, length: int) -> int:
-        """Return ``length``."""
-        return length
-
-    def enter(self, tree: PyTree) -> PyTree:
-        """Return the tree itself."""
-        return tree
-
-    def enter_states(self, states: PyTree) -> PyTree:
-        """Return the states themselves."""
-        return states
-
-    def run(
-        self, runner: Runner, kernel: Kernel, states: PyTree, keys: jax.Array
-    ) -> tuple[Chain, PyTree]:
-        """Draw the chains."""
-        chunk = _run_chains(runner, kernel, states, keys)
-        return chunk, jax.tree.map(lambda leaf: leaf[:, -1], chunk.states)
-
-    def fetch(self, chunk: Chain) -> Chain:
-        """Copy a segment to the host."""
-        return jax.device_get(chunk)
-
-    def settings(self) -> dict[str, str]:
-        """Return nothing: it is the usual place."""
-        return {}
-
-    def by_process(self) -> OnOneDevice:
-        """Return itself: it knows no other process."""
-        return self
-
-    @property
-    def kept(self) -> slice:
-        """All chains."""
-        return slice(None)
-
-
-ON_ONE_DEVICE = OnOneDevice()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +58,9 @@ class OverMesh:
         if not self.only_own:
             return slice(0, self.num_chains)
         rows = [
-            row for row, process in enumerate(_owners(self.mesh)) if process == jax.process_index()
+            row
+            for row, process in enumerate(owners_of(self.mesh))
+            if process == jax.process_index()
         ]
         start, stop = (min(row * self._share, self.num_chains) for row in (rows[0], rows[-1] + 1))
         return slice(start, stop)
@@ -175,7 +73,7 @@ class OverMesh:
         ValueError
             If a chain is spread over processes, or a process has no chain or not one block.
         """
-        owners = _owners(self.mesh)
+        owners = owners_of(self.mesh)
         each = sorted(owner for owner in owners if owner is not None)
         if owners != each or set(owners) != set(range(jax.process_count())):
             raise ValueError(
@@ -285,7 +183,7 @@ class OverMesh:
         windows = jax.vmap(lambda k: in_windows(k, count, window))(keys)
 
         def device(runner: Runner, kernel: Kernel, states: PyTree, windows: jax.Array) -> tuple:
-            chunk = _run_chains(runner, kernel, states, jax.vmap(joined)(windows))
+            chunk = run_chains(runner, kernel, states, jax.vmap(joined)(windows))
             last = jax.vmap(self.axis.last)(chunk.states)
             cut = jax.vmap(lambda tree: in_windows(tree, count, block))
             return (cut(chunk.states), cut(chunk.info), chunk.stats), last
@@ -306,7 +204,7 @@ class OverMesh:
     def fetch(self, chunk: Chain) -> Chain:
         """Copy a segment to the host, of all chains or of the process's own."""
         if self.only_own:
-            host = jax.tree.map(_local_part, chunk)
+            host = jax.tree.map(local_part, chunk)
         elif jax.process_count() > 1:
             host = multihost_utils.process_allgather(chunk, tiled=True)
         else:
@@ -332,45 +230,6 @@ def _precise(runner: Runner, states: Any) -> Runner:
     if jnp.finfo(dtype).bits < 64:
         return runner
     return dataclasses.replace(runner, tolerance=default_tolerance(dtype) / 10)
-
-
-def _run_chains(runner: Runner, kernel: Kernel, states: PyTree, keys: jax.Array) -> Chain:
-    """Draw the chains that this device has."""
-
-    def run(chain: tuple) -> Chain:
-        return runner.run(kernel, *chain)
-
-    chains = (states, keys)
-    if keys.shape[0] == 1:
-        only = run(jax.tree.map(lambda leaf: leaf[0], chains))
-        return jax.tree.map(lambda leaf: leaf[None], only)
-    return map_chains(runner, run, chains)
-
-
-def _local_part(leaf: jax.Array) -> np.ndarray:
-    """Return what this process has of an array: a block of its leading axes."""
-    shards = leaf.addressable_shards
-    ranges = [
-        [part.indices(size)[:2] for part, size in zip(shard.index, leaf.shape, strict=True)]
-        for shard in shards
-    ]
-    corner = [min(r[axis][0] for r in ranges) for axis in range(leaf.ndim)]
-    shape = [max(r[axis][1] for r in ranges) - corner[axis] for axis in range(leaf.ndim)]
-    whole = np.empty(shape, leaf.dtype)
-    for shard, bounds in zip(shards, ranges, strict=True):
-        where = (slice(a - c, b - c) for (a, b), c in zip(bounds, corner, strict=True))
-        whole[tuple(where)] = shard.data
-    return whole
-
-
-def _owners(mesh: Mesh) -> list[int | None]:
-    """Return the process of every row of devices along ``"chain"``; None if there are several."""
-    devices = mesh.devices
-    if CHAIN in mesh.axis_names:
-        devices = np.moveaxis(devices, mesh.axis_names.index(CHAIN), 0)
-    rows = devices.reshape(mesh.shape.get(CHAIN, 1), -1)
-    processes = [{device.process_index for device in row} for row in rows]
-    return [next(iter(row)) if len(row) == 1 else None for row in processes]
 
 
 def require_chain_mesh(name: str, mesh: Any) -> Mesh:

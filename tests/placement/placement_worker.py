@@ -1,6 +1,6 @@
-"""Draws chains on eight devices and prints what came out, as JSON; run by ``test_placement``.
+"""Draws chains on eight devices and prints what came out, as JSON; run by ``test_over_mesh``.
 
-The arguments are names of ``CASES``; see ``solver/mesh_worker.py`` for why it is a process.
+The arguments are names of ``CASES``.
 """
 
 import json

@@ -1,21 +1,17 @@
 """Chains over a mesh of devices: the draws of one device, whatever the mesh."""
 
-import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import workers
 
 import parallel_mcmc as pmc
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 from parallel_mcmc.placement import OverMesh
 
-PACKAGE = pathlib.Path(pmc.__file__).parents[1]
 WORKER = pathlib.Path(__file__).with_name("placement_worker.py")
 MATRIX = [
     f"{kernel} {method}"
@@ -58,21 +54,7 @@ def draw(**options):
 
 
 def run(*names):
-    environment = os.environ | {
-        "PYTHONPATH": str(PACKAGE),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "JAX_PLATFORMS": "cpu",
-        "JAX_ENABLE_X64": "true",
-    }
-    done = subprocess.run(
-        [sys.executable, str(WORKER), *names],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return workers.results(WORKER, *names)
 
 
 def check(case, chains=4):
