@@ -30,7 +30,7 @@ from programs import messages
 
 import parallel_mcmc as pmc
 from parallel_mcmc.kernels.chain import Parallel
-from parallel_mcmc.placement import OverMesh
+from parallel_mcmc.placement.over_mesh import OverMesh
 
 MODELS = {"Surrogate": pmc.Surrogate(), "Diagonal": pmc.Diagonal(), "Dense": pmc.Dense()}
 REPEATS = 5

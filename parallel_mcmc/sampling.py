@@ -22,7 +22,8 @@ from parallel_mcmc.choice import Choice, choose, choose_runner
 from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
-from parallel_mcmc.placement import ON_ONE_DEVICE, OverMesh, Placement, require_chain_mesh
+from parallel_mcmc.placement.base import ON_ONE_DEVICE, Placement
+from parallel_mcmc.placement.over_mesh import OverMesh, require_chain_mesh
 from parallel_mcmc.recording import InMemory
 from parallel_mcmc.segments import (
     SHORTEST_QUIET_SEGMENT,

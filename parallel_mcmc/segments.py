@@ -17,7 +17,7 @@ from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.divergence import Failures
-from parallel_mcmc.placement import ON_ONE_DEVICE, Placement
+from parallel_mcmc.placement.base import ON_ONE_DEVICE, Placement
 from parallel_mcmc.recording import Recorder
 from parallel_mcmc.solver.timeaxis import ONE_DEVICE
 

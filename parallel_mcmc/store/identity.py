@@ -17,7 +17,7 @@ import numpy as np
 import parallel_mcmc
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.chain import Parallel, Sequential
-from parallel_mcmc.placement import Placement
+from parallel_mcmc.placement.base import Placement
 from parallel_mcmc.store.programs import program_digest
 
 SHOWN = 4

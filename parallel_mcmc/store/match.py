@@ -13,7 +13,7 @@ from parallel_mcmc.choice import choose_runner
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
-from parallel_mcmc.placement import Placement
+from parallel_mcmc.placement.base import Placement
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.store import structure
 from parallel_mcmc.store.errors import CheckpointMismatchError, DamagedChunk

@@ -15,12 +15,8 @@ from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.choice import Choice
 from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import Parallel, Sequential
-from parallel_mcmc.placement import (
-    ON_ONE_DEVICE,
-    OverMesh,
-    Placement,
-    require_chain_mesh,
-)
+from parallel_mcmc.placement.base import ON_ONE_DEVICE, Placement
+from parallel_mcmc.placement.over_mesh import OverMesh, require_chain_mesh
 from parallel_mcmc.sampling import Samples, chain_keys, chain_step_sizes
 from parallel_mcmc.segments import abstract_segment, run_segments, segment_length
 from parallel_mcmc.solver import Newton

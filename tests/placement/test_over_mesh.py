@@ -10,7 +10,7 @@ import workers
 
 import parallel_mcmc as pmc
 from parallel_mcmc.kernels.chain import Parallel, Sequential
-from parallel_mcmc.placement import OverMesh
+from parallel_mcmc.placement.over_mesh import OverMesh
 
 WORKER = pathlib.Path(__file__).with_name("placement_worker.py")
 MATRIX = [
