@@ -53,10 +53,17 @@ class Leapfrog:
     ) -> tuple[Flat, jax.Array]:
         """Return the state and the momentum after ``num_steps`` steps, of ``longest`` at most."""
 
-        def body(_: jax.Array, now: tuple[Flat, jax.Array]) -> tuple[Flat, jax.Array]:
-            return leapfrog_step(evaluate, *now, step_size=step_size)
+        # What the loop does not carry is not computed: only the last step needs the log density.
+        def body(_: jax.Array, now: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            position, gradient, momentum = now
+            start = state._replace(position=position, logdensity_grad=gradient)
+            end, momentum = leapfrog_step(evaluate, start, momentum, step_size)
+            return end.position, end.logdensity_grad, momentum
 
-        return jax.lax.fori_loop(0, num_steps, body, (state, momentum))
+        now = state.position, state.logdensity_grad, momentum
+        position, gradient, momentum = jax.lax.fori_loop(0, num_steps - 1, body, now)
+        start = state._replace(position=position, logdensity_grad=gradient)
+        return leapfrog_step(evaluate, start, momentum, step_size)
 
 
 LEAPFROG = Leapfrog()
