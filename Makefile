@@ -72,8 +72,8 @@ check-site: docs $(VENV)/.site ## open every page of the site in Chromium, witho
 notebooks: $(VENV)/.test ## execute the notebooks in place (parts of their names in ARGS)
 	$(BIN)/python scripts/execute_notebooks.py $(ARGS)
 
-bench: $(VENV)/.runtime ## count Newton iterations on German credit (options in ARGS)
-	$(BIN)/python benchmarks/german_credit.py $(ARGS)
+bench: $(VENV)/.test $(VENV)/.bench ## make the tables and figures of docs/performance.md (names in ARGS)
+	$(BIN)/python benchmarks/run_all.py $(ARGS)
 
 clean: ## remove environments, caches and built files
 	rm -rf .venv .venv-oldest .venv-newest .cache .pytest_cache .ruff_cache .hypothesis site build dist
@@ -84,7 +84,7 @@ $(VENV)/.runtime: pyproject.toml
 	$(BIN)/python $(PIP_INSTALL) --editable .
 	@touch $@
 
-EXTRAS := $(addprefix $(VENV)/.,test dev docs mutation site)
+EXTRAS := $(addprefix $(VENV)/.,test dev docs mutation site bench)
 $(EXTRAS): $(VENV)/.%: $(VENV)/.runtime
 	$(BIN)/python $(PIP_INSTALL) --editable ".[$*]"
 	@touch $@

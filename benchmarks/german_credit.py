@@ -8,13 +8,11 @@ all draws are certified, the largest difference from the sequential BlackJAX cha
 keys, and the evaluations of the step per draw. Counts do not depend on the machine.
 """
 
-import argparse
-import platform
-
 import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from harness import Table, parser_of, start
 
 import parallel_mcmc as pmc
 from parallel_mcmc.data import load_german_credit
@@ -67,11 +65,10 @@ def sequential(algorithm, start, keys):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--keys", type=int, default=5, help="chains, each with its own key")
     parser.add_argument("--draws", type=int, default=1024, help="draws of a chain, one window")
-    options = parser.parse_args()
-    jax.config.update("jax_enable_x64", True)
+    options = start(parser)
     logdensity, dim = whitened_posterior()
     identity = jnp.ones(dim)
     kernels = {
@@ -82,14 +79,19 @@ def main():
             blackjax.hmc(logdensity, 0.3, identity, 5),
         ),
     }
-    print(
-        f"jax {jax.__version__}, blackjax {blackjax.__version__}, Python "
-        f"{platform.python_version()}, {platform.machine()}, {jax.default_backend()}"
-    )
-    print(f"draws {options.draws}, one window, tolerance {TOLERANCE}, {options.keys} keys\n")
-    print(
-        f"{'kernel':12} {'Jacobian model':22} {'accepted':>8} {'iterations':>16} {'median':>7} "
-        f"{'target':>6} {'evaluations/draw':>16} {'difference':>10} {'fallback':>8}"
+    table = Table(
+        "German credit",
+        {
+            "kernel": "<12",
+            "model of the Jacobian": "<22",
+            "accepted": "8.2f",
+            "iterations": "<18",
+            "median": "6.0f",
+            "target": "6d",
+            "evaluations a draw": "8.1f",
+            "difference": "10.1e",
+            "left to the loop": "6d",
+        },
     )
     for name, (kernel, algorithm) in kernels.items():
         chains = []
@@ -97,14 +99,14 @@ def main():
         for seed in range(options.keys):
             start_key, key = jax.random.split(jax.random.key(seed))
             # A start that the posterior itself could have drawn.
-            start = jax.random.normal(start_key, (dim,))
+            first = jax.random.normal(start_key, (dim,))
             keys = jax.random.split(key, options.draws)
-            chains.append((start, keys, *reference(algorithm, start, keys)))
+            chains.append((first, keys, *reference(algorithm, first, keys)))
         accepted = np.mean([rate for *_, rate in chains])
         for label, model in MODELS.items():
             runner = Parallel(pmc.Newton(model), options.draws, tolerance=TOLERANCE)
-            solve = jax.jit(lambda start, keys: runner.solve(kernel, kernel.init(start), keys)[0])  # noqa: B023
-            solutions = [solve(start, keys) for start, keys, *_ in chains]
+            solve = jax.jit(lambda q, keys: runner.solve(kernel, kernel.init(q), keys)[0])  # noqa: B023
+            solutions = [solve(first, keys) for first, keys, *_ in chains]
             counts = sorted(int(s.iterations) for s in solutions)
             difference = max(
                 float(jnp.abs(s.states.position - positions).max())
@@ -112,11 +114,11 @@ def main():
             )
             evaluations = np.mean([int(s.evaluations) for s in solutions]) / options.draws
             fallback = sum(int(s.fallback_steps) for s in solutions)
-            target = TARGETS.get((name, label), "")
-            print(
-                f"{name:12} {label:22} {accepted:8.2f} {counts!s:>16} {np.median(counts):7.0f} "
-                f"{target!s:>6} {evaluations:16.1f} {difference:10.1e} {fallback:8}"
+            table.add(
+                *(name, label, accepted, ", ".join(map(str, counts)), np.median(counts)),
+                *(TARGETS.get((name, label)), evaluations, difference, fallback),
             )
+    table.save(options)
 
 
 if __name__ == "__main__":

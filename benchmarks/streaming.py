@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import resource
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import tempfile
 
 import jax
 import jax.numpy as jnp
+from harness import Table, parser_of, start
 from posteriors import eight_schools
 
 import parallel_mcmc as pmc
@@ -52,19 +52,17 @@ def measure(draws, every):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--draws", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--every", type=int, default=10_000, help="draws of a segment on disk")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure is not None:
+    # A child measures, and prints nothing else.
+    if (options := parser.parse_args()).measure is not None:
         measure(options.measure, options.every)
         return
-    print(
-        f"jax {jax.__version__}, Python {platform.python_version()}, {platform.machine()}, "
-        f"{jax.default_backend()}\n"
-    )
-    print(f"{'draws':>10} {'kept':>10} {'peak MiB':>10} {'seconds':>8} {'MiB on disk':>11}")
+    options = start(parser)
+    columns = {"draws": "10,d", "kept": "<10", "peak MiB": "8,.0f", "seconds": "8.1f"}
+    table = Table("streaming", columns | {"MiB on disk": "8,.0f"})
     for draws in options.draws:
         for every in (0, options.every):
             # Every process compiles: what a cache saves is not part of the comparison.
@@ -72,10 +70,12 @@ def main():
             command = [sys.executable, __file__, "--measure", str(draws), "--every", str(every)]
             shown = subprocess.check_output(command, env=environment, text=True)
             found = json.loads(shown.splitlines()[-1])
-            print(
-                f"{draws:10,} {'on disk' if every else 'in memory':>10} {found['peak']:10.0f} "
-                f"{found['seconds']:8.1f} {found['size']:11.0f}"
+            table.add(
+                draws,
+                "on disk" if every else "in memory",
+                *(found[what] for what in ("peak", "seconds", "size")),
             )
+    table.save(options)
 
 
 if __name__ == "__main__":
