@@ -54,6 +54,17 @@ def require_positive(name: str, value: Any) -> Any:
     return value
 
 
+def require_not_negative(name: str, value: Any) -> Any:
+    """Return ``value``, a finite scalar of at least 0; a traced value is not looked at."""
+    if any_traced(value):
+        return value
+    if not is_number(value):
+        raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
+    if not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be at least 0 and finite, got {value}")
+    return value
+
+
 def require_path(name: str, value: Any) -> pathlib.Path:
     """Return ``value``, a string or path, as a path."""
     try:

@@ -11,6 +11,7 @@ from parallel_mcmc._errors import (
     require_finite,
     require_key,
     require_like,
+    require_not_negative,
     require_path,
     require_positive,
     require_positive_int,
@@ -37,6 +38,17 @@ def test_positive_rejects(value):
 
 def test_positive_lets_traced_values_through():
     assert jax.jit(lambda x: require_positive("width", x))(-1.0) == -1.0
+
+
+@pytest.mark.parametrize("value", [-1e-9, np.inf, np.nan, True, "1", np.ones(2)])
+def test_not_negative_rejects(value):
+    with pytest.raises(ValueError, match="^width must be a"):
+        require_not_negative("width", value)
+
+
+def test_not_negative_accepts_zero_and_traced_values():
+    assert require_not_negative("width", 0) == 0
+    assert jax.jit(lambda x: require_not_negative("width", x))(-1.0) == -1.0
 
 
 def test_path():

@@ -15,6 +15,7 @@ from parallel_mcmc._errors import (
     require_callable,
     require_finite,
     require_like,
+    require_not_negative,
     require_positive,
     require_positive_int,
     warn_fallback,
@@ -87,7 +88,9 @@ def solve(
         it. By default all T, at most 4,096.
     tolerance
         Largest residual of an accepted step, in units of ``scale`` and beyond rounding. By default
-        1e-4 in float32 and 1e-9 in float64.
+        1e-4 in float32 and 1e-9 in float64. With 0 the iteration goes on to the floating-point
+        fixed point: every state has the bits that a batch of steps computes from the state before.
+        Where errors shrink slowly that takes many iterations more.
     max_iterations
         Newton iterations, over all windows, before the plain loop takes over. By default
         128, and ``T / 2`` more if the window slides.
@@ -143,6 +146,12 @@ def solve(
     >>> spread = pmc.solve(step, jnp.zeros(3), inputs, mesh=mesh)
     >>> bool(jnp.allclose(spread.states, solution.states, atol=1e-3))
     True
+
+    To the last bit:
+
+    >>> exact = pmc.solve(step, jnp.zeros(3), inputs, tolerance=0)
+    >>> bool(exact.converged), float(exact.residual)
+    (True, 0.0)
     """
     require_callable("step", step)
     method = Newton() if method is None else require_newton("method", method)
@@ -177,7 +186,7 @@ def solve(
         initial_state,
         inputs,
         method=method,
-        tolerance=require_positive("tolerance", tolerance),
+        tolerance=require_not_negative("tolerance", tolerance),
         scale=_scale_vector(scale, initial_state),
         initial_guess=initial_guess,
         window=window,

@@ -17,7 +17,7 @@ from parallel_mcmc.solver.trust_region import TrustRegion
 from parallel_mcmc.solver.verdict import Verdict, conclude, leading, look_at
 
 # Two evaluations of one step may differ by this many units in the last place: a batch sums in
-# another order than a single step.
+# another order than a single step. A tolerance of zero asks for the same bits, and has no slack.
 ROUNDING_ULPS = 16
 
 # States that the spread of an iterate is judged by: a median of all would cost a long sort.
@@ -77,7 +77,8 @@ def newton_iteration(
     count
         Number of the iteration, for models that draw probes.
     tolerance
-        Largest residual of a step that counts as found.
+        Largest residual of a step that counts as found; with 0, only what the iterate has bit for
+        bit is found.
     left
         Number of steps of the window that are inside the chain.
     axis
@@ -100,7 +101,7 @@ def newton_iteration(
         sizes = scale
     # A chain that ranges wider than its scale lets a correction range as wide.
     spread = jnp.maximum(_spread(jnp.where(finite[:, None], y, x)), scale)
-    gap = _residual(recurrence, values, guess, y, x, sizes, finite)
+    gap = _residual(recurrence, values, guess, y, x, sizes, finite, tolerance)
 
     # How well the linear model explains the last move: it bounds the norms and mends the model.
     usable = finite & jnp.isfinite(operator.norm())
@@ -221,8 +222,13 @@ def _residual(
     x: jax.Array,
     sizes: jax.Array,
     finite: jax.Array,
+    tolerance: jax.Array | float,
 ) -> jax.Array:
-    residual = jnp.max(_beyond_rounding(y, x) / sizes, axis=-1)
+    slack = jnp.where(tolerance > 0, ROUNDING_ULPS, 0)
+    residual = jnp.max(_beyond_rounding(y, x, slack) / sizes, axis=-1)
+    # A processor may flush the difference of two small numbers to zero.
+    differs = (slack == 0) & (y != x).any(axis=-1)
+    residual = jnp.where(differs, jnp.maximum(residual, jnp.finfo(y.dtype).tiny), residual)
     rest = jax.vmap(recurrence.chart.rest)
     agree = finite
     for ours, theirs in zip(
@@ -232,6 +238,6 @@ def _residual(
     return jnp.where(agree, residual, jnp.inf)
 
 
-def _beyond_rounding(a: jax.Array, b: jax.Array) -> jax.Array:
-    rounding = ROUNDING_ULPS * jnp.finfo(a.dtype).eps * jnp.abs(a)
+def _beyond_rounding(a: jax.Array, b: jax.Array, ulps: jax.Array | int) -> jax.Array:
+    rounding = ulps * jnp.finfo(a.dtype).eps * jnp.abs(a)
     return jnp.maximum(jnp.abs(a - b) - rounding, 0)

@@ -68,7 +68,7 @@ def next_residual(gap: jax.Array, contraction: jax.Array, margin: jax.Array) -> 
         Of the step after t.
     """
     gap = jnp.where(gap * MARGIN_SLOPE > margin, jnp.inf, gap)
-    return jnp.where(gap == 0, 0, gap * contraction)
+    return jnp.where(gap == 0, 0, jnp.maximum(gap * contraction, jnp.finfo(gap.dtype).tiny))
 
 
 def look_at(

@@ -114,6 +114,23 @@ def budget():
     ]
 
 
+def exact():
+    """Return how many states differ from the loop's, by any operation that is rounded alike."""
+
+    def contract(x, u):
+        y = x[::-1] + 0.25 * x
+        return 0.5 * y / (1 + jnp.abs(y)) + u
+
+    inputs = INPUTS.reshape(-1, 4)
+    expected = loop(contract, START, inputs)
+
+    def differ(**settings):
+        found = pmc.solve(contract, START, inputs, tolerance=0, mesh=mesh_of("8"), **settings)
+        return [bool(found.converged), int((found.states != expected).any(axis=-1).sum())]
+
+    return [differ(), differ(window=48), differ(method=METHODS["diagonal"])]
+
+
 def chaos():
     return compare(jnp.zeros(200), step=logistic_map, start=jnp.array(0.3))
 
@@ -138,6 +155,7 @@ CASES = {
         INPUTS[0, :61], max_iterations=7, method=METHODS["diagonal"], window=16
     ),
     "chaos": chaos,
+    "exact": exact,
     "chains 2x4 by axis": lambda: chains("2x4", "chain"),
     "chains 8": lambda: chains("8", None),
     "gradient": gradient,

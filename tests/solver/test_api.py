@@ -193,8 +193,8 @@ GOOD = {"step": affine, "initial_state": jnp.zeros(2), "inputs": jnp.zeros((5, 2
         (ValueError, "window must be a positive integer", {"window": 0}),
         (ValueError, "window must be a positive integer", {"window": 2.0}),
         (ValueError, "max_iterations must be a positive integer", {"max_iterations": 0}),
-        (ValueError, "tolerance must be positive and finite", {"tolerance": -1.0}),
-        (ValueError, "tolerance must be positive and finite", {"tolerance": np.nan}),
+        (ValueError, "tolerance must be at least 0 and finite", {"tolerance": -1.0}),
+        (ValueError, "tolerance must be at least 0 and finite", {"tolerance": np.nan}),
         (ValueError, "scale must be positive and finite", {"scale": 0.0}),
         (
             ValueError,

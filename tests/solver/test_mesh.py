@@ -32,6 +32,7 @@ REST = (
     "budget",
     "budget in windows",
     "chaos",
+    "exact",
     "chains 2x4 by axis",
     "chains 8",
     "gradient",
@@ -128,6 +129,11 @@ def test_chaos_is_noticed_as_on_one_device(rest):
     case = rest["chaos"]
     assert case["fallback"] == [190, 190]
     assert min(case["growth"]) > 0
+
+
+@pytest.mark.slow
+def test_a_tolerance_of_zero_gives_the_bits_of_every_step(rest):
+    assert rest["exact"] == [[True, 0]] * 3
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ def test_rounding_is_no_gap():
     a = jnp.array([1.0, 1.0, -1.0, 0.0])
     b = jnp.array([1 + ulps * EPS, 1 + (ulps + 4) * EPS, -1 - (ulps + 4) * EPS, 0.5])
     expected = [0, 4 * EPS, 4 * EPS, 0.5]
-    np.testing.assert_array_equal(newton._beyond_rounding(a, b), np.float32(expected))
+    np.testing.assert_array_equal(newton._beyond_rounding(a, b, ulps), np.float32(expected))
 
 
 def test_gap_is_in_units_of_the_scale_and_infinite_where_the_rest_differs():
@@ -35,10 +35,25 @@ def test_gap_is_in_units_of_the_scale_and_infinite_where_the_rest_differs():
     guess = {"x": values["x"].at[0].set(jnp.array([2.0, 1.0])), "n": values["n"].at[1, 1].add(1)}
     y, x = values["x"], guess["x"]
     finite = jnp.array([True, True, False, True, True])
-    gap = newton._residual(recurrence, values, guess, y, x, jnp.array([2.0, 8.0]), finite)
+    sizes = jnp.array([2.0, 8.0])
+    gap = newton._residual(recurrence, values, guess, y, x, sizes, finite, 1e-9)
     np.testing.assert_array_equal(gap > 0, [True, True, True, False, False])
     np.testing.assert_allclose(gap[0], 0.5, rtol=1e-4)
     np.testing.assert_array_equal(gap[1:], [np.inf, np.inf, 0, 0])
+
+
+def test_a_tolerance_of_zero_sees_the_last_bit():
+    recurrence = plain_recurrence(lambda state, value: state)
+    tiny = float(np.finfo(np.float32).tiny)
+    y = jnp.array([[1.0], [1.0], [1.5 * tiny], [3e38]])
+    x = jnp.array([[1.0], [1 + EPS], [tiny], [-3e38]])
+    finite = jnp.full(4, True)
+
+    def gap(tolerance):
+        return newton._residual(recurrence, y, x, y, x, jnp.full(1, 4.0), finite, tolerance)
+
+    np.testing.assert_array_equal(gap(1e-30)[:2], [0, 0])
+    np.testing.assert_array_equal(gap(0), np.float32([0, EPS / 4, tiny, np.inf]))
 
 
 def test_observed_scale_is_that_of_the_steps_before():

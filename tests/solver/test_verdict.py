@@ -89,6 +89,13 @@ def test_residual_of_the_values_is_the_gap_times_the_next_contraction():
     np.testing.assert_array_equal(next_residual(gap, contraction, never), [0, 0.125])
 
 
+def test_only_a_gap_of_zero_has_no_residual():
+    tiny = float(np.finfo(np.float32).tiny)
+    gap = jnp.array([0.0, 0.5, tiny])
+    residual = next_residual(gap, jnp.array([0.0, 0.0, 0.5]), jnp.array(jnp.inf))
+    np.testing.assert_array_equal(residual, np.float32([0, tiny, tiny]))
+
+
 def test_residual_is_unknown_where_the_next_decision_may_change():
     gap = jnp.array([0.5, 0.5, 0.0])
     # Just enough, too small, nothing to change.
