@@ -95,7 +95,8 @@ def solve(
         Newton iterations, over all windows, before the plain loop takes over. By default
         128, and ``T / 2`` more if the window slides.
     initial_guess
-        Guess of ``s_1 … s_T``, leading axis T; by default the state stays where it is.
+        Guess of ``s_1 … s_T``, leading axis T; by default the state stays where it is, and in a
+        window that slides goes on by the last linearisation.
     scale
         Typical size of the state's components: a pytree like ``initial_state`` or a number. By
         default it is observed along the iterates.

@@ -38,6 +38,8 @@ class Iteration(NamedTuple):
     memory: Memory
     model: Operator
     """The model of the Jacobian before it is capped; zero where it is not finite."""
+    spread: jax.Array
+    """How wide the iterate ranges, and at least the scale, shape ``(D,)``."""
     finite: jax.Array
     """Whether each of the values is finite, shape ``(W,)``."""
     gap: jax.Array
@@ -168,7 +170,7 @@ def newton_iteration(
         finite,
     )
     found = conclude(blocks, len(y), left, tolerance)
-    return Iteration(values, aux, moved, before, remembered, model, finite, gap, found)
+    return Iteration(values, aux, moved, before, remembered, model, spread, finite, gap, found)
 
 
 def _in_region(

@@ -16,10 +16,12 @@ import jax.numpy as jnp
 from parallel_mcmc.solver.kalman import dense_smoother, diagonal_smoother
 from parallel_mcmc.solver.scans import (
     block_apply,
+    block_product,
     block_scan,
     dense_scan,
     diagonal_scan,
     log_products,
+    steady_scan,
 )
 from parallel_mcmc.solver.timeaxis import ONE_DEVICE, Scan, TimeAxis
 
@@ -49,6 +51,10 @@ class Operator(Protocol):
         The products of the maps are formed by ``scan``; where that returns the products before
         each map, the result is ``z_{t-1}``.
         """
+        ...
+
+    def steady(self, b: jax.Array) -> jax.Array:
+        """Solve ``z_t = A z_{t-1} + b_t`` with the mean A of all ``A_t``, shape ``(T, D)``."""
         ...
 
     def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
@@ -85,6 +91,10 @@ class ZeroOperator(NamedTuple):
         """Return ``b``: only a scan over devices has something to do."""
         return b if scan is None else scan(_later, b)
 
+    def steady(self, b: jax.Array) -> jax.Array:
+        """Return ``b``."""
+        return b
+
     def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
         """Return ``b`` shortened by the factor ``1 + weight``."""
         return b / (1 + weight)
@@ -119,6 +129,11 @@ class DiagonalOperator(NamedTuple):
     def scan(self, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
         """Run the elementwise scan."""
         return diagonal_scan(self.diagonal, b, scan)
+
+    def steady(self, b: jax.Array) -> jax.Array:
+        """Run the elementwise scan."""
+        mean = jnp.mean(self.diagonal, axis=0, keepdims=True)
+        return steady_scan(mean, b, jnp.multiply, jnp.multiply)
 
     def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
         """Run the elementwise Kalman smoother."""
@@ -162,6 +177,12 @@ class BlockOperator(NamedTuple):
     def scan(self, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
         """Run the block scan: 8 products a coordinate and step."""
         return block_scan(self.blocks, b.reshape(len(b), 2, -1), scan).reshape(b.shape)
+
+    def steady(self, b: jax.Array) -> jax.Array:
+        """Run the scan of pairs."""
+        mean = jnp.mean(self.blocks, axis=0, keepdims=True)
+        halves = b.reshape(len(b), 2, -1)
+        return steady_scan(mean, halves, block_apply, block_product).reshape(b.shape)
 
     def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
         """Run a Kalman smoother of 2 x 2 matrices for every coordinate."""
@@ -210,6 +231,18 @@ class DenseOperator(NamedTuple):
     def scan(self, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
         """Run the dense scan: ``D³`` operations a step."""
         return dense_scan(self.matrix, b, scan)
+
+    def steady(self, b: jax.Array) -> jax.Array:
+        """Multiply by the powers of one matrix."""
+
+        def apply(matrix: jax.Array, v: jax.Array) -> jax.Array:
+            return jnp.matmul(v, matrix[0].T, precision="highest")
+
+        def compose(first: jax.Array, second: jax.Array) -> jax.Array:
+            return jnp.matmul(first, second, precision="highest")
+
+        mean = jnp.mean(self.matrix, axis=0, keepdims=True)
+        return steady_scan(mean, b, apply, compose)
 
     def smooth(self, b: jax.Array, weight: jax.Array | float) -> jax.Array:
         """Run the Kalman smoother: a few products and one inverse of ``D x D`` a step."""

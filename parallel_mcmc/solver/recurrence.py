@@ -34,7 +34,8 @@ class Recurrence:
         (accept or reject). None where steps are continuous.
     predict
         ``predict(state, inputs)`` guesses the states that follow ``state``, one for each of
-        ``inputs``. None to guess that the state stays as it is.
+        ``inputs``. None to guess that the state stays as it is, or in a window that slides what
+        the last linearisation predicts.
     """
 
     step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]

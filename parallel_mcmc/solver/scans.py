@@ -8,11 +8,14 @@ Everything is time-major: the leading axis is time.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from parallel_mcmc.solver.timeaxis import Scan
+
+Product = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def diagonal_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
@@ -90,6 +93,39 @@ def block_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_scan
         return block_product(a2, a1), block_apply(a2, b1) + b2
 
     return scan(compose, (a, b))[1]
+
+
+def steady_scan(a: jax.Array, b: jax.Array, apply: Product, compose: Product) -> jax.Array:
+    """Solve ``z_t = a z_{t-1} + b_t`` with one operator for all t: only its powers are multiplied.
+
+    Parameters
+    ----------
+    a
+        The operator, leading axis 1.
+    b
+        Shape ``(T, ...)``.
+    apply, compose
+        ``apply(a, v)`` for v of the shape of b, and the product of two operators.
+
+    Returns
+    -------
+    jax.Array
+        ``z_1 … z_T``, of the shape of b.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> half = jnp.full((1, 1), 0.5)
+    >>> steady_scan(half, jnp.ones((3, 1)), jnp.multiply, jnp.multiply).ravel()
+    Array([1.  , 1.5 , 1.75], dtype=float32)
+    """
+    shift = 1
+    while shift < len(b):
+        earlier = jnp.concatenate([jnp.zeros_like(b[:shift]), b[:-shift]])
+        b = b + apply(a, earlier)
+        a = compose(a, a)
+        shift *= 2
+    return b
 
 
 def block_product(a: jax.Array, b: jax.Array) -> jax.Array:

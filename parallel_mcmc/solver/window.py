@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, at, num_steps, select
+from parallel_mcmc._tree import PyTree, at, num_steps, preceding, repeated, select
+from parallel_mcmc.solver.continuation import continued, fits_inputs
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
 from parallel_mcmc.solver.recurrence import Recurrence
@@ -92,6 +93,26 @@ def solve_recurrence(
             return section(guesses, start, length)
         return recurrence.guess(anchor, section(padded, start, length))
 
+    guesses_nothing = guesses is None and recurrence.predict is None
+    continues = guesses_nothing and sliding and fits_inputs(inputs, window)
+
+    def following_window(carry: _Carry, step: Iteration) -> PyTree:
+        """Guess the states after those of the window."""
+        last, start = at(step.guess, window - 1), carry.done + window
+        if not continues:
+            return predict(last, start)
+        coordinates = jax.vmap(recurrence.chart.coordinates)
+        path = continued(
+            step.model,
+            coordinates(preceding(carry.anchor, carry.guess)),
+            coordinates(step.values),
+            section(padded, carry.done, window),
+            section(padded, start, window),
+            recurrence.chart.coordinates(last),
+            step.spread * (1 if method.radius is None else method.radius),
+        )
+        return jax.vmap(recurrence.chart.place)(repeated(last, window), path)
+
     def begin_of(carry: _Carry) -> jax.Array | int:
         """Return the first step of the window."""
         if sliding:
@@ -141,7 +162,7 @@ def solve_recurrence(
 
     def slide(carry: _Carry, step: Iteration, accepted: jax.Array) -> _Carry:
         # The window's values are written whole: later iterations overwrite what is not yet exact.
-        tail = predict(at(step.guess, window - 1), carry.done + window)
+        tail = following_window(carry, step)
         fresh = method.initial_memory(window, *_vector_type(recurrence, carry.anchor))
         return carry._replace(
             done=carry.done + accepted,

@@ -231,6 +231,7 @@ def test_units_do_not_matter(x64, method):
         return second._replace(
             guess=second.guess / scale,
             values=second.values / scale,
+            spread=second.spread / scale,
             memory=second.memory._replace(
                 value=second.memory.value / scale, step=second.memory.step / scale
             ),

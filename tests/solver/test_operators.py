@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -65,6 +66,21 @@ def test_diagonal_block_and_zero_operators():
     np.testing.assert_array_equal(zero.scan(v), v)
     np.testing.assert_array_equal(zero.norm(), np.zeros(50))
     assert zero.scaled(jnp.full(50, 2.0)).rescaled(v[0]) is zero
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 8])
+def test_steady_takes_the_mean_at_every_step(x64, length):
+    b = jnp.asarray(VECTORS[:length])
+    operators = [
+        DenseOperator(jnp.asarray(MATRICES[:length]) / 4),
+        DiagonalOperator(jnp.asarray(VECTORS[-length:]) / 2),
+        BlockOperator(jnp.asarray(rng.normal(size=(length, 2, 2, 3))) / 2),
+        BlockOperator(jnp.asarray(rng.normal(size=(length, 2, 2, 1))) / 2),
+    ]
+    for operator in operators:
+        mean = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.mean(0), leaf.shape), operator)
+        np.testing.assert_allclose(operator.steady(b), mean.scan(b), rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(ZeroOperator(length).steady(b), b)
 
 
 @pytest.mark.slow
