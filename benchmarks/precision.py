@@ -18,9 +18,9 @@ two; for the plain sum also by JAX's precision of matrix products, which changes
 
 "precision" has the decisions that differ: of the loop in single from that in double precision; and,
 at the same states, of a batch of steps from one step at a time, both in single precision. A flip is
-explained where its margin, ``|log α - log u|``, is no larger than the noise. Its cost is the
-largest difference of the posterior means, of the parallel solve from the loop in single precision
-and of that from the loop in double, in Monte Carlo standard errors.
+explained where its margin, ``|log α - log u|``, is no more than a few times the noise. Its cost is
+the largest difference of the posterior means, of the parallel solve from the loop in single
+precision and of that from the loop in double, in Monte Carlo standard errors.
 """
 
 from collections.abc import Callable

@@ -32,11 +32,10 @@ from unittest import mock
 
 import jax
 import jax.numpy as jnp
-from auto import PROBLEMS, Problem, german_credit
 from harness import Table, in_turn, parser_of, start
 from hlo import Launch, launches, number, total
 from machine_model import Machine, measured_cpu, predicted, published
-from posteriors import eight_schools
+from posteriors import PROBLEMS, Problem, eight_schools, german_credit
 
 import parallel_mcmc as pmc
 from parallel_mcmc.kernels.base import BoundKernel
@@ -302,10 +301,10 @@ def main():
             "draws": "6,d",
             "kernels": "7,.0f",
             "Mflop": "9,.2f",
-            "M exp, log": "10,.3f",
+            "M exp or log": "12,.3f",
             "MB": "8,.2f",
-            "predicted us": "12,.1f",
-            "measured us": "11,.1f",
+            "predicted µs": "12,.1f",
+            "measured µs": "11,.1f",
             "ratio": "5.2f",
         },
     )
@@ -323,8 +322,8 @@ def main():
             "iterations": "10d",
             "counted at": "10,d",
             "GB": "6.2f",
-            "loop us": "9,.2f",
-            "parallel us": "11,.3f",
+            "loop µs": "9,.2f",
+            "parallel µs": "11,.3f",
             "gain": "7,.2f",
             "gain over the loop here": "23,.2f",
         },

@@ -51,6 +51,14 @@ PROGRAMS = {
     "startup": Program("startup.py", [[]], ["--repeats", "1"]),
     "scaling": Program("scaling.py", [["--x32"]], ["--axes", "chains", "--x32"]),
     "parts": Program("parts.py", [["--x32"]], ["--", "-k", "random"]),
+    "roofline": Program(
+        "roofline.py", [[]], ["--only", "eight", "--longest", "128", "--repeats", "1"]
+    ),
+    "precision": Program(
+        "precision.py",
+        [[]],
+        ["--only", "german", "--draws", "128", "--kernels", "MALA", "--repeats", "1"],
+    ),
     "streaming": Program("streaming.py", [["--x32"]], ["--draws", "2000", "--every", "1000"]),
 }
 
