@@ -45,11 +45,11 @@ class Operator(Protocol):
         """Return ``S^-1 A_t S`` with ``S = diag(scale)``: the map in units of ``scale``."""
         ...
 
-    def scan(self, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
+    def scan(self, b: jax.Array, scan: Scan | None = None) -> jax.Array:
         """Solve ``z_t = A_t z_{t-1} + b_t`` with ``z_0 = 0``, shape ``(T, D)``.
 
-        The products of the maps are formed by ``scan``; where that returns the products before
-        each map, the result is ``z_{t-1}``.
+        The products of the maps are formed by ``scan``, by default as one device does it fastest;
+        where ``scan`` returns the products before each map, the result is ``z_{t-1}``.
         """
         ...
 
@@ -126,7 +126,7 @@ class DiagonalOperator(NamedTuple):
         """Return the operator itself: diagonal matrices commute."""
         return self
 
-    def scan(self, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
+    def scan(self, b: jax.Array, scan: Scan | None = None) -> jax.Array:
         """Run the elementwise scan."""
         return diagonal_scan(self.diagonal, b, scan)
 
@@ -174,7 +174,7 @@ class BlockOperator(NamedTuple):
         halves = scale.reshape(2, -1)
         return BlockOperator(self.blocks * halves / halves[:, None])
 
-    def scan(self, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
+    def scan(self, b: jax.Array, scan: Scan | None = None) -> jax.Array:
         """Run the block scan: 8 products a coordinate and step."""
         return block_scan(self.blocks, b.reshape(len(b), 2, -1), scan).reshape(b.shape)
 
@@ -228,7 +228,7 @@ class DenseOperator(NamedTuple):
         scale = jnp.broadcast_to(scale, self.matrix.shape[-1:])
         return DenseOperator(self.matrix * scale / scale[:, None])
 
-    def scan(self, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
+    def scan(self, b: jax.Array, scan: Scan | None = None) -> jax.Array:
         """Run the dense scan: ``D³`` operations a step."""
         return dense_scan(self.matrix, b, scan)
 

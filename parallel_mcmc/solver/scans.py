@@ -1,7 +1,9 @@
-"""Affine recurrences ``z_t = A_t z_{t-1} + b_t`` (``z_0 = 0``), solved by associative scans.
+"""Affine recurrences ``z_t = A_t z_{t-1} + b_t`` (``z_0 = 0``), solved as the device does best.
 
 The operators of one family are closed under composition, which is what makes the recurrence
-associative: depth ``log2(T)`` instead of ``T`` (Blelloch 1990; arXiv 2309.12252, section 3).
+associative: depth ``log2(T)`` instead of ``T`` (Blelloch 1990; arXiv 2309.12252, section 3). That
+is what an accelerator wants. It takes more work than the plain loop and writes every level to
+memory; a CPU has nothing to do it with at once, and runs the loop four to twenty times as fast.
 Everything is time-major: the leading axis is time.
 """
 
@@ -18,16 +20,49 @@ from parallel_mcmc.solver.timeaxis import Scan
 Product = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def diagonal_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
+def _affine_scan(
+    product: Product, apply: Product, a: jax.Array, b: jax.Array, scan: Scan | None
+) -> jax.Array:
+    """Solve ``z_t = a_t z_{t-1} + b_t``.
+
+    Parameters
+    ----------
+    product, apply
+        Multiply such matrices, and vectors by them; all with a leading time axis.
+    scan
+        What forms the products of the maps, None for what is fastest on one device.
+    """
+
+    def compose(first: tuple, second: tuple) -> tuple:
+        (a1, b1), (a2, b2) = first, second
+        return product(a2, a1), apply(a2, b1) + b2
+
+    def in_levels(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jax.lax.associative_scan(compose, (a, b))[1]
+
+    def in_turn(a: jax.Array, b: jax.Array) -> jax.Array:
+        def step(z: jax.Array, pair: tuple) -> tuple[jax.Array, jax.Array]:
+            z = apply(pair[0][None], z[None])[0] + pair[1]
+            return z, z
+
+        return jax.lax.scan(step, jnp.zeros_like(b[0]), (a, b))[1]
+
+    if scan is not None:
+        return scan(compose, (a, b))[1]
+    # Chosen when the program is lowered: it holds the one or the other.
+    return jax.lax.platform_dependent(a, b, cpu=in_turn, default=in_levels)
+
+
+def diagonal_scan(a: jax.Array, b: jax.Array, scan: Scan | None = None) -> jax.Array:
     """Solve ``z_t = a_t * z_{t-1} + b_t`` elementwise.
 
     Parameters
     ----------
     a, b
-        Shape ``(T, D)``.
+        Shape ``(T, D)``; ``a`` may be ``(T, 1)``.
     scan
-        What forms the products of the maps; :mod:`parallel_mcmc.solver.timeaxis` has another one
-        for many devices.
+        What forms the products of the maps; :mod:`parallel_mcmc.solver.timeaxis` has one for many
+        devices. By default the recurrence is solved as one device does it fastest.
 
     Returns
     -------
@@ -40,15 +75,10 @@ def diagonal_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_s
     >>> diagonal_scan(jnp.full((3, 1), 0.5), jnp.ones((3, 1))).ravel()
     Array([1.  , 1.5 , 1.75], dtype=float32)
     """
-
-    def compose(first, second):
-        (a1, b1), (a2, b2) = first, second
-        return a2 * a1, a2 * b1 + b2
-
-    return scan(compose, (a, b))[1]
+    return _affine_scan(jnp.multiply, jnp.multiply, a, b, scan)
 
 
-def dense_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
+def dense_scan(a: jax.Array, b: jax.Array, scan: Scan | None = None) -> jax.Array:
     """Solve ``z_t = a_t @ z_{t-1} + b_t``.
 
     Parameters
@@ -57,6 +87,8 @@ def dense_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_scan
         Shape ``(T, D, D)``.
     b
         Shape ``(T, D)``.
+    scan
+        As for :func:`diagonal_scan`.
 
     Returns
     -------
@@ -64,15 +96,17 @@ def dense_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_scan
         ``z_1 … z_T``, shape ``(T, D)``.
     """
 
-    def compose(first, second):
-        (a1, b1), (a2, b2) = first, second
-        a12 = jnp.matmul(a2, a1, precision="highest")
-        return a12, jnp.einsum("tij,tj->ti", a2, b1, precision="highest") + b2
+    def product(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.matmul(a, b, precision="highest")
 
-    return scan(compose, (a, b))[1]
+    def apply(a: jax.Array, v: jax.Array) -> jax.Array:
+        # A call of a matrix library takes longer than so small a product.
+        return jnp.sum(a * v[:, None], axis=-1)
+
+    return _affine_scan(product, apply, a, b, scan)
 
 
-def block_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_scan) -> jax.Array:
+def block_scan(a: jax.Array, b: jax.Array, scan: Scan | None = None) -> jax.Array:
     """Solve ``z_t = a_t z_{t-1} + b_t`` for pairs.
 
     Parameters
@@ -81,18 +115,15 @@ def block_scan(a: jax.Array, b: jax.Array, scan: Scan = jax.lax.associative_scan
         Shape ``(T, 2, 2, D)``, or ``(T, 2, 2, 1)`` where all coordinates share their matrix.
     b
         Shape ``(T, 2, D)``.
+    scan
+        As for :func:`diagonal_scan`.
 
     Returns
     -------
     jax.Array
         ``z_1 … z_T``, shape ``(T, 2, D)``.
     """
-
-    def compose(first, second):
-        (a1, b1), (a2, b2) = first, second
-        return block_product(a2, a1), block_apply(a2, b1) + b2
-
-    return scan(compose, (a, b))[1]
+    return _affine_scan(block_product, block_apply, a, b, scan)
 
 
 def steady_scan(a: jax.Array, b: jax.Array, apply: Product, compose: Product) -> jax.Array:
