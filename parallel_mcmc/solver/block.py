@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from parallel_mcmc._errors import require_int, require_positive_int
 from parallel_mcmc._tree import STATIC, pytree
-from parallel_mcmc.solver.jacobian import Linearisation
+from parallel_mcmc.solver.jacobian import Linearisation, for_each
 from parallel_mcmc.solver.operators import BlockOperator
 
 
@@ -83,9 +83,9 @@ class BlockDiagonal:
         def columns(sign: jax.Array) -> jax.Array:
             zero = jnp.zeros_like(sign)
             probes = jnp.stack([jnp.concatenate(p, -1) for p in ((sign, zero), (zero, sign))])
-            images = jax.vmap(jvp)(probes).reshape(2, len(x), 2, half)
+            images = for_each(jvp, probes).reshape(2, len(x), 2, half)
             return images * sign[None, :, None]
 
         # (probe, column, time, row, D) -> (time, row, column, D)
-        blocks = jnp.mean(jax.vmap(columns)(signs), axis=0).transpose(1, 2, 0, 3)
+        blocks = jnp.mean(for_each(columns, signs), axis=0).transpose(1, 2, 0, 3)
         return Linearisation(values, aux, BlockOperator(blocks))
