@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from parallel_mcmc._errors import require_int, require_positive_int
 from parallel_mcmc._tree import STATIC, pytree
-from parallel_mcmc.solver.jacobian import Linearisation, for_each
+from parallel_mcmc.solver.jacobian import Linearisation, for_each, random_signs
 from parallel_mcmc.solver.operators import BlockOperator
 
 
@@ -78,7 +78,7 @@ class BlockDiagonal:
         _, jvp, (values, aux) = jax.linearize(batch, x, has_aux=True)
         half = x.shape[-1] // 2
         key = jax.random.fold_in(jax.random.key(self.seed), iteration)
-        signs = jax.random.rademacher(key, (self.probes, len(x), half), x.dtype)
+        signs = random_signs(key, (self.probes, len(x), half), x.dtype)
 
         def columns(sign: jax.Array) -> jax.Array:
             zero = jnp.zeros_like(sign)

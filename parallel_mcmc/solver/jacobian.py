@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, Protocol
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -151,7 +152,7 @@ class Diagonal:
             diagonal = jax.lax.map(column, jnp.arange(dim)).T
         else:
             key = jax.random.fold_in(jax.random.key(self.seed), iteration)
-            v = jax.random.rademacher(key, (self.probes, *x.shape), x.dtype)
+            v = random_signs(key, (self.probes, *x.shape), x.dtype)
             diagonal = jnp.mean(for_each(lambda signs: signs * jvp(signs), v), axis=0)
         return Linearisation(values, aux, DiagonalOperator(diagonal), (jvp,) * self.sweeps)
 
@@ -250,16 +251,25 @@ class Surrogate:
         return Linearisation(values, aux, DiagonalOperator(a if a.ndim == 2 else a[:, None]))
 
 
+def random_signs(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Draw numbers that are 1 or -1, one bit each.
+
+    JAX's own takes 32 bits for each, so six arrays of this shape as it draws them.
+    """
+    bits = jax.random.bits(key, (*shape[:-1], -(-shape[-1] // 32)), jnp.uint32)
+    bits = bits[..., None] >> jnp.arange(32, dtype=jnp.uint32) & 1
+    return 1 - 2 * bits.reshape(*shape[:-1], -1)[..., : shape[-1]].astype(dtype)
+
+
 def for_each(product: Callable[[jax.Array], jax.Array], vectors: jax.Array) -> jax.Array:
     """Return ``product`` of each of ``vectors``: products with one Jacobian, a new leading axis.
 
     An accelerator makes them in one batch. A CPU makes them one after the other, from values that
     are laid out as the steps left them: many times faster, and in less memory.
     """
-
-    def in_turn(vectors: jax.Array) -> jax.Array:
-        return jax.lax.map(product, vectors)
-
+    if len(vectors) == 1:
+        return product(vectors[0])[None]
+    in_turn = partial(jax.lax.map, product)
     return jax.lax.platform_dependent(vectors, cpu=in_turn, default=jax.vmap(product))
 
 
