@@ -165,25 +165,36 @@ class Secant(NamedTuple):
     """``(w - A v) / v'v``, zero where the correction is not to be trusted, shape ``(T, D)``."""
     right: jax.Array
     """``v``, shape ``(T, D)``."""
+    scale: jax.Array | float
+    """Units that lengths and angles are those in, broadcastable to ``(D,)``."""
 
     def apply(self, vectors: jax.Array) -> jax.Array:
         """Multiply vectors of shape ``(T, D)``."""
-        return self.left * jnp.sum(self.right * vectors, axis=-1, keepdims=True)
+        along = self.right * (vectors / self.scale / self.scale)
+        return self.left * jnp.sum(along, axis=-1, keepdims=True)
 
 
-def secant(miss: jax.Array, step: jax.Array, trusted: jax.Array) -> Secant:
+def secant(
+    miss: jax.Array, step: jax.Array, trusted: jax.Array, scale: jax.Array | float = 1.0
+) -> Secant:
     """Return the rank-one correction for the misses ``w - A v`` of the moves ``v``.
 
-    A correction longer than half the move is no derivative: an accept decision has changed.
+    Lengths and angles are those in units of ``scale``. A correction longer than half the move is
+    no derivative: an accept decision has changed.
     """
-    length = jnp.sum(step**2, axis=-1)
-    small = jnp.sum(miss**2, axis=-1) <= 0.25 * length
-    trusted = (trusted & small & (length > 0))[:, None]
+    length = jnp.sum((step / scale) ** 2, axis=-1)
+    small = jnp.sum((miss / scale) ** 2, axis=-1) <= 0.25 * length
+    trusted = trusted & small & (length > 0)
     left = miss / jnp.where(length > 0, length, 1)[:, None]
-    return Secant(jnp.where(trusted, left, 0), step)
+    return Secant(jnp.where(trusted[:, None], left, 0), step, scale)
 
 
-def clip_length(v: jax.Array, radius: jax.Array | float) -> jax.Array:
-    """Return the vectors ``v``, shape ``(T, D)``, shortened to a root mean square of ``radius``."""
-    length = jnp.sqrt(jnp.mean(v**2, axis=-1, keepdims=True))
+def clip_length(
+    v: jax.Array, radius: jax.Array | float, scale: jax.Array | float = 1.0
+) -> jax.Array:
+    """Return the vectors ``v``, shape ``(T, D)``, shortened to a root mean square of ``radius``.
+
+    It is measured in units of ``scale``, broadcastable to ``(D,)``.
+    """
+    length = jnp.sqrt(jnp.mean((v / scale) ** 2, axis=-1, keepdims=True))
     return v * jnp.minimum(1, radius / jnp.where(length > 0, length, 1))

@@ -33,6 +33,7 @@ class _Carry(NamedTuple):
     """The state before the guess."""
     guess: PyTree
     memory: Memory
+    """Without its ``value`` in a single window: those are the coordinates of ``states``."""
     states: PyTree
     aux: PyTree
     iterations: jax.Array
@@ -119,6 +120,13 @@ def solve_recurrence(
             return carry.done
         return carry.done // window * window if several else 0
 
+    def recalled(carry: _Carry) -> Memory:
+        if several:
+            return carry.memory
+        values = jax.vmap(recurrence.chart.coordinates)(carry.states)
+        known = jnp.where(carry.memory.known[:, None], values, 0)
+        return carry.memory._replace(value=known)
+
     def body(carry: _Carry) -> _Carry:
         begin = begin_of(carry)
         step = newton_iteration(
@@ -127,7 +135,7 @@ def solve_recurrence(
             carry.anchor,
             carry.guess,
             section(padded, begin // axis.size, length),
-            carry.memory,
+            recalled(carry),
             scale,
             carry.iterations,
             tolerance=tolerance,
@@ -155,7 +163,7 @@ def solve_recurrence(
             done=accepted,
             anchor=step.before,
             guess=step.guess,
-            memory=step.memory,
+            memory=step.memory._replace(value=()),
             states=step.values,
             aux=step.aux,
         )
@@ -204,12 +212,13 @@ def solve_recurrence(
     )
     dim, dtype = _vector_type(recurrence, initial_state)
     guess = predict(initial_state, 0)
+    memory = method.initial_memory(length, dim, dtype)
     start = _Carry(
         done=jnp.array(0),
         blocked=jnp.array(False),
         anchor=axis.before(initial_state, guess),
         guess=guess,
-        memory=method.initial_memory(length, dim, dtype),
+        memory=memory if several else memory._replace(value=()),
         states=states,
         aux=aux,
         iterations=jnp.array(0),
