@@ -38,7 +38,9 @@ class Iteration(NamedTuple):
     """The state before it: the anchor, but for later blocks of a window over many devices."""
     memory: Memory
     model: Operator
-    """The model of the Jacobian before it is capped; zero where it is not finite."""
+    """The model of the Jacobian before it is capped; zero where it is not usable."""
+    usable: jax.Array
+    """Whether the value and the model are finite, shape ``(W,)``."""
     spread: jax.Array
     """How wide the iterate ranges, and at least the scale, shape ``(D,)``."""
     finite: jax.Array
@@ -171,7 +173,9 @@ def newton_iteration(
         finite,
     )
     found = conclude(blocks, len(y), left, tolerance)
-    return Iteration(values, aux, moved, before, remembered, model, spread, finite, gap, found)
+    return Iteration(
+        values, aux, moved, before, remembered, model, usable, spread, finite, gap, found
+    )
 
 
 def _in_region(

@@ -61,8 +61,11 @@ class Operator(Protocol):
         """Solve it in the least squares sense, with ``weight |z|²`` added: see ``kalman``."""
         ...
 
-    def growth(self, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
-        """Return the mean growth of ``log |A_t … A_1|`` in one step, scalar."""
+    def growth(self, known: jax.Array, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
+        """Return the mean growth of ``log |A_t … A_1|`` in one step, scalar.
+
+        Only of the steps that are ``known``, shape ``(T,)``: of what is not finite it is not.
+        """
         ...
 
 
@@ -99,7 +102,7 @@ class ZeroOperator(NamedTuple):
         """Return ``b`` shortened by the factor ``1 + weight``."""
         return b / (1 + weight)
 
-    def growth(self, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
+    def growth(self, known: jax.Array, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
         """Return minus infinity."""
         return jnp.array(-jnp.inf)
 
@@ -139,9 +142,11 @@ class DiagonalOperator(NamedTuple):
         """Run the elementwise Kalman smoother."""
         return diagonal_smoother(self.diagonal, b, weight)
 
-    def growth(self, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
+    def growth(self, known: jax.Array, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
         """Return the growth of the fastest growing coordinate."""
-        return jnp.max(axis.mean(jnp.log(jnp.abs(self.diagonal))))
+        size = jnp.where(known[:, None], jnp.abs(self.diagonal), 1)
+        total = _total(known, size.dtype, axis)
+        return jnp.max(axis.mean(jnp.log(size))) * axis.size * len(size) / total
 
 
 class BlockOperator(NamedTuple):
@@ -191,10 +196,11 @@ class BlockOperator(NamedTuple):
         smoother = jax.vmap(dense_smoother, in_axes=(-1, -1, None), out_axes=-1)
         return smoother(blocks, halves, weight).reshape(b.shape)
 
-    def growth(self, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
+    def growth(self, known: jax.Array, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
         """Return the growth of the fastest growing coordinate."""
-        logs = jax.vmap(partial(log_products, scan=axis.product), in_axes=-1)(self.blocks)
-        return jnp.max(logs) / (axis.size * len(self.blocks))
+        blocks = jnp.where(known[:, None, None, None], self.blocks, jnp.eye(2)[:, :, None])
+        logs = jax.vmap(partial(log_products, scan=axis.product), in_axes=-1)(blocks)
+        return jnp.max(logs) / _total(known, blocks.dtype, axis)
 
 
 class DenseOperator(NamedTuple):
@@ -248,9 +254,15 @@ class DenseOperator(NamedTuple):
         """Run the Kalman smoother: a few products and one inverse of ``D x D`` a step."""
         return dense_smoother(self.matrix, b, weight)
 
-    def growth(self, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
+    def growth(self, known: jax.Array, axis: TimeAxis = ONE_DEVICE) -> jax.Array:
         """Return the growth of the whole product."""
-        return log_products(self.matrix, axis.product) / (axis.size * len(self.matrix))
+        matrix = jnp.where(known[:, None, None], self.matrix, jnp.eye(self.matrix.shape[-1]))
+        return log_products(matrix, axis.product) / _total(known, matrix.dtype, axis)
+
+
+def _total(known: jax.Array, dtype: jnp.dtype, axis: TimeAxis) -> jax.Array:
+    """Return how many steps of the window are known."""
+    return axis.product(jnp.add, known.astype(dtype))
 
 
 def _later(first: jax.Array, second: jax.Array) -> jax.Array:

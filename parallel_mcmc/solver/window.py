@@ -151,7 +151,7 @@ def solve_recurrence(
             history=history,
             growth=jax.lax.cond(
                 carry.iterations + 1 == PROBATION,
-                lambda: step.model.growth(axis).astype(dtype),
+                lambda: step.model.growth(step.usable, axis).astype(dtype),
                 lambda: carry.growth,
             ),
         )

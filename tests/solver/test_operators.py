@@ -87,14 +87,27 @@ def test_steady_takes_the_mean_at_every_step(x64, length):
 def test_growth_is_that_of_the_product(x64):
     matrices = MATRICES[:10] / np.linalg.norm(MATRICES[:10], axis=(1, 2), keepdims=True)
     product = np.linalg.multi_dot(matrices[::-1])
-    growth = DenseOperator(jnp.asarray(matrices)).growth()
+    growth = DenseOperator(jnp.asarray(matrices)).growth(jnp.ones(10, bool))
     expected = np.log(np.linalg.norm(product) / np.sqrt(6)) / 10
     np.testing.assert_allclose(growth, expected, rtol=1e-9)
-    neutral = DenseOperator(jnp.broadcast_to(jnp.eye(6), (10, 6, 6))).growth()
+    neutral = DenseOperator(jnp.broadcast_to(jnp.eye(6), (10, 6, 6))).growth(jnp.ones(10, bool))
     np.testing.assert_allclose(neutral, 0, atol=1e-12)
     diagonal = jnp.array([[2.0, 0.5], [2.0, 0.5]])
-    np.testing.assert_allclose(DiagonalOperator(diagonal).growth(), np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(
+        DiagonalOperator(diagonal).growth(jnp.ones(2, bool)), np.log(2), rtol=1e-6
+    )
     blocks = jnp.stack([jnp.diag(row)[:, :, None] for row in diagonal])
-    expected = DenseOperator(blocks[..., 0]).growth()
-    np.testing.assert_allclose(BlockOperator(blocks).growth(), expected, rtol=1e-6)
-    assert np.isneginf(ZeroOperator(2).growth())
+    expected = DenseOperator(blocks[..., 0]).growth(jnp.ones(2, bool))
+    np.testing.assert_allclose(BlockOperator(blocks).growth(jnp.ones(2, bool)), expected, rtol=1e-6)
+    assert np.isneginf(ZeroOperator(2).growth(jnp.ones(2, bool)))
+
+
+def test_growth_is_that_of_the_steps_that_are_known(x64):
+    known = jnp.array([True, False, True, True])
+    diagonal = jnp.array([[2.0, 0.5], [0.0, 0.0], [2.0, 0.5], [2.0, 0.5]])
+    dense = jax.vmap(jnp.diag)(diagonal)
+    np.testing.assert_allclose(DiagonalOperator(diagonal).growth(known), np.log(2))
+    growth = 0.5 * (np.log(2.0**6 + 2.0**-6) - np.log(2)) / 3
+    np.testing.assert_allclose(DenseOperator(dense).growth(known), growth)
+    blocks = BlockOperator(dense[..., None])
+    np.testing.assert_allclose(blocks.growth(known), growth)

@@ -65,6 +65,14 @@ def logistic_map(x, _):
     return 4 * x * (1 - x)
 
 
+def test_chaos_is_noticed_where_iterates_overflow():
+    """In single precision most steps are soon not finite, which tells nothing of them."""
+    with pytest.warns(pmc.SequentialFallbackWarning, match="Lyapunov exponent of about 0.[67]"):
+        solution = pmc.solve(logistic_map, jnp.array([0.3]), jnp.zeros(2048))
+    assert solution.iterations <= 10
+    assert solution.growth > 0
+
+
 def test_chaos_is_noticed_and_left_to_the_loop(x64):
     start, inputs = jnp.array([0.3]), jnp.zeros(2048)
     with pytest.warns(pmc.SequentialFallbackWarning, match="Lyapunov exponent of about 0.[67]"):
