@@ -1,17 +1,15 @@
 """What one Newton iteration costs: time, operations, memory, and its parts.
 
-    python benchmarks/iteration.py [--draws 4096] [--repeats 9] [--parts scans] [--methods Dense]
+    python benchmarks/iteration.py --x32 [--draws 4096] [--parts scans] [--methods Dense]
 
 ``scans`` times the linear recurrence: the associative scan and what this device runs instead.
-``iteration`` draws German credit by MALA 0.3, whitened, in single precision, all states in one
-window: the time of an iteration is that of eight less that of two, by six. Beside it stand the
-batch of log densities and gradients that no method can do without, the instructions of the compiled
-loop and the memory of the program. ``chaos`` solves the logistic map, which is left to the loop.
-Wall time is what a user waits for; processor time hardly depends on what else the machine does.
+``iteration`` draws German credit by MALA 0.3, whitened, all states in one window: the time of an
+iteration is that of eight less that of two, by six. Beside it stand the batch of log densities and
+gradients that no method can do without, the instructions of the compiled loop and the memory of the
+program. ``chaos`` solves the logistic map, which is left to the loop. Wall time is what users wait
+for; processor time hardly depends on what else the machine does.
 """
 
-import argparse
-import platform
 import time
 import warnings
 
@@ -19,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from german_credit import whitened_posterior
+from harness import Table, in_turn, parser_of, start
 from programs import compiled_loop
 
 import parallel_mcmc as pmc
@@ -33,21 +32,17 @@ METHODS = {
 }
 
 
-def median_times(repeats, *calls):
-    """Return for every call its median wall and processor time, in seconds, measured in turn."""
-    for call in calls:
-        jax.block_until_ready(call())
-    times = np.empty((repeats, len(calls), 2))
-    for row in times:
-        for i, call in enumerate(calls):
-            wall, processor = time.perf_counter(), time.process_time()
-            jax.block_until_ready(call())
-            row[i] = time.perf_counter() - wall, time.process_time() - processor
-    return np.median(times, axis=0)
-
-
 def scans(options):
-    print(f"{'recurrence':10} {'T':>6} {'D':>4} {'associative scan':>17} {'here':>8}  milliseconds")
+    table = Table(
+        "scans",
+        {
+            "recurrence": "<10",
+            "T": "6d",
+            "D": "4d",
+            "associative scan, ms": "8.2f",
+            "as solved here, ms": "8.2f",
+        },
+    )
     rng = np.random.default_rng(0)
     for scan, length, matrix, vector in (
         (diagonal_scan, 4096, (21,), (21,)),
@@ -55,13 +50,17 @@ def scans(options):
         (block_scan, 4096, (2, 2, 21), (2, 21)),
         (dense_scan, 1024, (21, 21), (21,)),
     ):
-        a = jnp.asarray(0.5 * rng.normal(size=(length, *matrix)), jnp.float32)
-        b = jnp.asarray(rng.normal(size=(length, *vector)), jnp.float32)
-        deep = jax.jit(lambda a, b, scan=scan: scan(a, b, jax.lax.associative_scan))
-        calls = [lambda f=f, a=a, b=b: f(a, b) for f in (deep, jax.jit(scan))]
-        theirs, ours = 1e3 * median_times(options.repeats, *calls)[:, 0]
-        name = scan.__name__.removesuffix("_scan")
-        print(f"{name:10} {length:6} {vector[-1]:4} {theirs:17.2f} {ours:8.2f}")
+        a = jnp.asarray(0.5 * rng.normal(size=(length, *matrix)))
+        b = jnp.asarray(rng.normal(size=(length, *vector)))
+        sides = {
+            "deep": jax.jit(lambda a, b, scan=scan: scan(a, b, jax.lax.associative_scan)),
+            "here": jax.jit(scan),
+        }
+        calls = {name: lambda f=f, a=a, b=b: f(a, b) for name, f in sides.items()}
+        times = in_turn(calls, options.repeats)
+        medians = [1e3 * times[name].median for name in sides]
+        table.add(scan.__name__.removesuffix("_scan"), length, vector[-1], *medians)
+    table.save(options)
 
 
 def iteration(options):
@@ -71,8 +70,6 @@ def iteration(options):
     keys = jax.random.split(jax.random.key(2), options.draws)
     positions = jax.random.normal(jax.random.key(3), (options.draws, dim))
     batch = jax.jit(jax.vmap(jax.value_and_grad(logdensity)))
-    micro = 1e6 / options.draws
-    size = positions.size * positions.dtype.itemsize
 
     def program(method, iterations):
         runner = Parallel(method, options.draws, 1e-9, iterations)
@@ -83,24 +80,40 @@ def iteration(options):
 
         return jax.jit(run).lower(kernel, state, keys).compile()
 
-    print(
-        f"\n{'model':22} {'wall':>7} {'processor':>9} {'batch: wall':>11} {'processor':>9} "
-        f"{'ratio':>6} {'instructions':>12} {'fusions':>7} {'arrays T x D':>12}  "
-        "microseconds a state"
+    table = Table(
+        "iteration",
+        {
+            "model of the Jacobian": "<22",
+            "wall, us a state": "6.1f",
+            "processor, us": "6.1f",
+            "a batch: wall, us": "6.1f",
+            "processor": "6.1f",
+            "instructions": "6d",
+            "fusions": "6d",
+            "arrays T x D": "6.0f",
+        },
     )
     for name in options.methods:
-        method = METHODS[name]
-        two, eight = program(method, 2), program(method, 8)
-        calls = [lambda f=f: f(kernel, state, keys) for f in (two, eight)]
-        short, long, bare = micro * median_times(options.repeats, *calls, lambda: batch(positions))
-        own = (long - short) / 6
+        two, eight = program(METHODS[name], 2), program(METHODS[name], 8)
+        calls = {
+            "two": lambda f=two: f(kernel, state, keys),
+            "eight": lambda f=eight: f(kernel, state, keys),
+            "batch": lambda: batch(positions),
+        }
+        own, bare = [], []
+        for clock in (time.perf_counter, time.process_time):
+            times = in_turn(calls, options.repeats, clock)
+            own.append((times["eight"].median - times["two"].median) / 6)
+            bare.append(times["batch"].median)
         counts = compiled_loop(eight.as_text())
-        arrays = eight.memory_analysis().temp_size_in_bytes / size
-        print(
-            f"{name:22} {own[0]:7.1f} {own[1]:9.1f} {bare[0]:11.1f} {bare[1]:9.1f} "
-            f"{own[1] / bare[1]:6.1f} {counts.instructions:12} {counts.fusions:7} {arrays:12.0f}",
-            flush=True,
+        table.add(
+            name,
+            *(1e6 / options.draws * np.array([*own, *bare])),
+            counts.instructions,
+            counts.fusions,
+            eight.memory_analysis().temp_size_in_bytes / positions.nbytes,
         )
+    table.save(options)
 
 
 def logistic_map(x, _):
@@ -108,42 +121,40 @@ def logistic_map(x, _):
 
 
 def chaos(options):
-    start, inputs = jnp.array(0.3), jnp.zeros(2048)
+    first, inputs = jnp.array(0.3), jnp.zeros(2048)
 
-    def loop(start, inputs):
-        return jax.lax.scan(lambda x, u: (logistic_map(x, u),) * 2, start, inputs)[1]
+    def loop(first, inputs):
+        return jax.lax.scan(lambda x, u: (logistic_map(x, u),) * 2, first, inputs)[1]
 
-    def solved(start, inputs):
-        return pmc.solve(logistic_map, start, inputs)._replace(problem=None)
+    def solved(first, inputs):
+        return pmc.solve(logistic_map, first, inputs)._replace(problem=None)
 
-    plain, inside = jax.jit(loop), jax.jit(solved)
+    sides = {"lax.scan": jax.jit(loop), "solve within jit": jax.jit(solved), "solve": solved}
+    calls = {name: lambda f=f: f(first, inputs) for name, f in sides.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", pmc.SequentialFallbackWarning)
-        calls = [lambda f=f: f(start, inputs) for f in (plain, inside, solved)]
-        times = 1e6 * median_times(options.repeats, *calls)[:, 0]
-        solution = inside(start, inputs)
+        times = in_turn(calls, options.repeats)
+    solution = times["solve"].result
     print(
-        f"\nlogistic map, T = 2,048: {solution.iterations} iterations, "
-        f"{solution.evaluations} evaluations, {solution.fallback_steps} steps by the loop\n"
-        f"microseconds: lax.scan {times[0]:.0f}, solve within jit {times[1]:.0f}, "
-        f"solve {times[2]:.0f}"
+        f"logistic map, T = 2,048: {solution.iterations} iterations, {solution.evaluations} "
+        f"evaluations, {solution.fallback_steps} steps left to the loop\n"
     )
+    table = Table("chaos", {"side": "<16", "microseconds": "6.0f"})
+    for name, side in times.items():
+        table.add(name, 1e6 * side.median)
+    table.save(options)
 
 
 PARTS = {"scans": scans, "iteration": iteration, "chaos": chaos}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--draws", type=int, default=4096, help="draws of a chain, one window")
     parser.add_argument("--repeats", type=int, default=9, help="runs that a median is taken of")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    options = parser.parse_args()
-    print(
-        f"jax {jax.__version__}, Python {platform.python_version()}, {platform.machine()}, "
-        f"{jax.default_backend()}\n"
-    )
+    options = start(parser)
     for name in options.parts:
         PARTS[name](options)
 

@@ -50,6 +50,7 @@ PROGRAMS = {
     "effective": Program("effective.py", [[]], ["--draws", "1024", "--repeats", "1"]),
     "startup": Program("startup.py", [[]], ["--repeats", "1"]),
     "scaling": Program("scaling.py", [["--x32"]], ["--axes", "chains", "--x32"]),
+    "iteration": Program("iteration.py", [["--x32"]], ["--x32", "--parts", "chaos"]),
     "parts": Program("parts.py", [["--x32"]], ["--", "-k", "random"]),
     "roofline": Program(
         "roofline.py", [[]], ["--only", "eight", "--longest", "128", "--repeats", "1"]
