@@ -262,7 +262,7 @@ class DenseOperator(NamedTuple):
 
 def _total(known: jax.Array, dtype: jnp.dtype, axis: TimeAxis) -> jax.Array:
     """Return how many steps of the window are known."""
-    return axis.product(jnp.add, known.astype(dtype))
+    return axis.product(jnp.add, jnp.sum(known, keepdims=True, dtype=dtype))
 
 
 def _later(first: jax.Array, second: jax.Array) -> jax.Array:
