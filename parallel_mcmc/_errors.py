@@ -112,17 +112,20 @@ def require_arrays(name: str, tree: PyTree) -> PyTree:
     """Return ``tree`` with arrays for leaves."""
 
     def array(path: tuple, leaf: Any) -> jax.Array:
-        message = (
+        try:
+            # JAX may take a text for the name of a dtype.
+            if not isinstance(leaf, str | bytes):
+                return jnp.asarray(leaf)
+        except TypeError as error:
+            raise TypeError(wrong(path, leaf)) from error
+        raise TypeError(wrong(path, leaf))
+
+    # Only where it is needed: the text of an array takes milliseconds.
+    def wrong(path: tuple, leaf: Any) -> str:
+        return (
             f"{name}{jax.tree_util.keystr(path)} must be an array or a number, got "
             f"{type(leaf).__name__}: {leaf!r}"
         )
-        # JAX may take a text for the name of a dtype.
-        if isinstance(leaf, str | bytes):
-            raise TypeError(message)
-        try:
-            return jnp.asarray(leaf)
-        except TypeError as error:
-            raise TypeError(message) from error
 
     return jax.tree_util.tree_map_with_path(array, tree)
 

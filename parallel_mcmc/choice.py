@@ -141,9 +141,10 @@ def choose(
     if jax.process_count() > 1:
         return runner, _choice(runner, "several processes must choose alike, so none measures")
     parallel = Parallel(None, _window(window, num_samples, blocks))
-    problem = (kernel, at(states, 0), keys[0])
-    question = _signature(parallel.window, num_chains, *problem)
-    choice = _remembered.pop(question, None) or _measured(parallel, num_chains, *problem)
+    question = _signature(parallel.window, kernel, states, keys)
+    choice = _remembered.pop(question, None)
+    if choice is None:
+        choice = _measured(parallel, num_chains, kernel, at(states, 0), keys[0])
     _remembered[question] = choice
     if len(_remembered) > REMEMBERED:
         _remembered.popitem(last=False)
@@ -232,7 +233,7 @@ def _choice(runner: Parallel | Sequential, reason: str, *times: float) -> Choice
     return Choice("sequential", None, reason, *times)
 
 
-def _signature(window: int, num_chains: int, *problem: Any) -> Hashable:
+def _signature(window: int, *problem: Any) -> Hashable:
     leaves, structure = jax.tree.flatten(problem)
-    shapes = tuple((jnp.shape(leaf), str(jnp.result_type(leaf))) for leaf in leaves)
-    return window, num_chains, structure, shapes
+    shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+    return window, structure, shapes

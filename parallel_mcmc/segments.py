@@ -25,7 +25,7 @@ SEGMENTS = 20
 """Segments of a run, where the window allows: how often the progress bar moves."""
 SHORTEST_SEGMENT = 50
 """Fewest draws of a segment that moves a progress bar."""
-SHORTEST_QUIET_SEGMENT = 1000
+SHORTEST_QUIET_SEGMENT = 2000
 """Fewest draws of another: between two segments, a run of a small model waits for the host."""
 
 

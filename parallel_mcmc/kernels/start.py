@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import numpy as np
 
@@ -38,23 +40,20 @@ def initial_states(
     positions = require_arrays("initial_position", initial_position)
     if not jax.tree.leaves(positions):
         raise ValueError("initial_position must be a pytree of floating-point arrays, got no array")
-    if num_chains == 1:
-        positions = jax.tree.map(lambda leaf: leaf[None], positions)
     shapes = [leaf.shape for leaf in jax.tree.leaves(positions)]
-    if any(not shape or shape[0] != num_chains for shape in shapes):
+    if num_chains > 1 and any(not shape or shape[0] != num_chains for shape in shapes):
         raise ValueError(
             f"initial_position must have a leading axis of num_chains = {num_chains} in every "
             f"leaf, got shapes {shapes}"
         )
     require_finite("initial_position", positions)
-    states = _init(kernel, positions, keys)
+    states = _init(kernel, positions, keys, num_chains == 1)
     if any_traced(states):
         return states
     finite = np.all(
         [
             np.isfinite(leaf).reshape(num_chains, -1).all(1)
-            for leaf in jax.tree.leaves(states)
-            if is_real(leaf)
+            for leaf in jax.device_get([s for s in jax.tree.leaves(states) if is_real(s)])
         ],
         axis=0,
     )
@@ -67,8 +66,11 @@ def initial_states(
     return states
 
 
-@jax.jit
-def _init(kernel: Kernel, positions: PyTree, keys: jax.Array | None) -> PyTree:
+# One compiled call: between two, a host that has just waited for a chain takes milliseconds.
+@partial(jax.jit, static_argnums=3)
+def _init(kernel: Kernel, positions: PyTree, keys: jax.Array | None, single: bool) -> PyTree:
+    if single:
+        positions = jax.tree.map(lambda leaf: leaf[None], positions)
     positions = _strong(positions)
     if keys is None:
         return _strong(jax.vmap(lambda position: kernel.init(position))(positions))
