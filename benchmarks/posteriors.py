@@ -76,12 +76,12 @@ def regression(rows: int, dim: int, logistic: bool, num_samples: int) -> Problem
 
 def german_credit() -> Problem:
     """Return the German credit posterior."""
-    return Problem(*whitened_posterior(), 4096, 0.3, 0.3, 5)
+    return Problem(*whitened_posterior(), 8192, 0.3, 0.3, 5)
 
 
 def schools() -> Problem:
     """Return the eight schools, non-centred."""
-    return Problem(lambda q: eight_schools(5 * q[0], 1.5 * q[1], q[2:]), 10, 8192, 0.1, 0.25, 8)
+    return Problem(lambda q: eight_schools(5 * q[0], 1.5 * q[1], q[2:]), 10, 16384, 0.1, 0.25, 8)
 
 
 def gaussian() -> Problem:

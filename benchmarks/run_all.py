@@ -16,7 +16,8 @@ import time
 from typing import NamedTuple
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-SMALL = ("--only", "german", "eight")
+SMALL = ("--only", "german", "eight", "--sides", "auto", "blackjax", "numpyro")
+SMALL += ("blackjax drop-in", "numpyro drop-in")
 LARGE = ("--only", "logistic", "linear")
 
 
@@ -38,8 +39,8 @@ PROGRAMS = {
     "auto": Program(
         "auto.py",
         [
-            [*SMALL, "--repeats", "11", "--x32", "--name", "small, float32"],
-            [*SMALL, "--repeats", "11", "--name", "small, float64"],
+            [*SMALL, "--repeats", "5", "--x32", "--name", "small, float32"],
+            [*SMALL, "--repeats", "5", "--name", "small, float64"],
             [*LARGE, "--kernels", "HMC", "--chains", "1", "--repeats", "3", "--x32"]
             + ["--sides", "auto", "blackjax", "--name", "large, float32"],
             [*LARGE, "--kernels", "HMC", "--chains", "1", "--repeats", "3"]

@@ -326,7 +326,7 @@ CASES = {
             ),
         ],
         "window": NOT_COUNT,
-        "tolerance": NOT_POSITIVE[:-1],
+        "tolerance": NOT_POSITIVE[1:-1],  # 0 is the exact mode
         "max_iterations": NOT_COUNT,
         "initial_guess": [
             ("a", TypeError, "initial_guess must be an array or a number"),
