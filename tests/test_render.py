@@ -1,10 +1,13 @@
 """The tables of the documentation are those of the kept results."""
 
 import json
+import pathlib
 
 import harness
 import pytest
 import render
+
+RESULTS = pathlib.Path(render.__file__).parent / "results" / "2-cpu-cores.json"
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +74,8 @@ def test_times_are_medians_of_calls_in_turn():
     assert calls == list("abababab")
     assert times["a"] == (5, 2, "a")
     assert times["b"] == (1, 2, "b")
+
+
+def test_the_page_has_the_tables_of_the_results():
+    text = render.PAGE.read_text()
+    assert render.filled(text, json.loads(RESULTS.read_text())) == text
