@@ -4,7 +4,7 @@
 
 In ``docs/performance.md`` what stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` becomes
 the table NAME of the results, with a line that says where and when it was taken; with
-``<!-- table: NAME | heading, heading -->`` only those columns. Figures go to ``docs/images``.
+``<!-- table: NAME | heading; heading -->`` only those columns. Figures go to ``docs/images``.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def filled(text, tables):
         if name not in tables:
             return match[0]
         opening = match[0].partition("\n")[0]
-        columns = wanted.split(", ") if wanted else None
+        columns = wanted.split("; ") if wanted else None
         return f"{opening}\n\n{markdown(tables[name], columns)}\n\n<!-- end -->"
 
     return MARK.sub(table, text)

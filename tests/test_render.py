@@ -51,7 +51,7 @@ def test_a_second_table_keeps_the_first(folder):
 def test_a_place_is_filled_with_its_table_alone(folder):
     tables = kept(folder)
     page = (
-        "before\n\n<!-- table: trial | draws, name -->\nold\n<!-- end -->\n\n"
+        "before\n\n<!-- table: trial | draws; name -->\nold\n<!-- end -->\n\n"
         "<!-- table: unknown -->\nas it was\n<!-- end -->\nafter\n"
     )
     text = render.filled(page, tables)
