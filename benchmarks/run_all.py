@@ -49,10 +49,10 @@ PROGRAMS = {
         ["--only", "banana", "--chains", "1", "--repeats", "1"],
     ),
     "effective": Program(
-        "effective.py", [["--draws", "4096"]], ["--draws", "1024", "--repeats", "1"]
+        "effective.py", [["--draws", "2048"]], ["--draws", "1024", "--repeats", "1"]
     ),
     "startup": Program("startup.py", [[]], ["--repeats", "1"]),
-    "scaling": Program("scaling.py", [["--x32"]], ["--axes", "chains", "--x32"]),
+    "scaling": Program("scaling.py", [["--x32", "--largest", "14"]], ["--axes", "chains", "--x32"]),
     "iteration": Program("iteration.py", [["--x32"]], ["--x32", "--parts", "chaos"]),
     "parts": Program("parts.py", [["--x32"]], ["--", "-k", "random"]),
     "roofline": Program(
