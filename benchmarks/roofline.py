@@ -42,7 +42,7 @@ from parallel_mcmc.kernels.base import BoundKernel
 from parallel_mcmc.kernels.chain import Parallel
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.newton import newton_iteration
-from parallel_mcmc.solver.window import run_sequentially
+from parallel_mcmc.solver.plain_loop import run_sequentially
 
 DEVICES = ("NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-80GB")
 LENGTHS = (16, 128, 1024, 8192, 65_536)

@@ -47,6 +47,7 @@ SOLVER = "parallel_mcmc/solver"
 # The tests of each module, the quickest first.
 TESTS = {
     "window": ["test_window.py"],
+    "plain_loop": ["test_window.py"],
     "verdict": ["test_verdict.py"],
     "newton": ["test_newton.py"],
     "safeguards": [

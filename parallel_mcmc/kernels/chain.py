@@ -13,9 +13,10 @@ from parallel_mcmc._tree import STATIC, PyTree, pytree
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.method import Newton
+from parallel_mcmc.solver.plain_loop import run_sequentially
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis
-from parallel_mcmc.solver.window import run_sequentially, solve_recurrence
+from parallel_mcmc.solver.window import solve_recurrence
 
 
 class ChainStats(NamedTuple):

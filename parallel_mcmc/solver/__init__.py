@@ -1,7 +1,8 @@
 """The parallel Newton solver for recurrences; it knows nothing of MCMC."""
 
-from parallel_mcmc.solver.api import solve, verify
+from parallel_mcmc.solver.api import solve
 from parallel_mcmc.solver.block import BlockDiagonal
+from parallel_mcmc.solver.certificate import verify
 from parallel_mcmc.solver.jacobian import Dense, Diagonal, Identity, Surrogate, Zero
 from parallel_mcmc.solver.lyapunov import LyapunovEstimate, lyapunov_exponent
 from parallel_mcmc.solver.method import Newton, deer, elk, jacobi, picard, quasi_deer, quasi_elk

@@ -71,7 +71,7 @@ def continued(
     effect = jnp.linalg.solve(gram + ridge * jnp.eye(len(gram), dtype=y.dtype), u.T @ (b - drift))
     start = jnp.mean(operator.apply(jnp.broadcast_to(last, y.shape)), axis=0) - last
     moves = operator.steady(start + drift + ahead @ effect)
-    moves = clip_length(moves / reach, 1.0) * reach
+    moves = clip_length(moves, 1.0, reach)
     return last + jnp.where(jnp.isfinite(moves).all(), moves, 0)
 
 

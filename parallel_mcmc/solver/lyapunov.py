@@ -15,9 +15,9 @@ from parallel_mcmc._errors import (
     require_like,
 )
 from parallel_mcmc._tree import PyTree, any_traced, preceding
+from parallel_mcmc.solver.plain_loop import run_sequentially
 from parallel_mcmc.solver.recurrence import checked_state, plain_recurrence
 from parallel_mcmc.solver.scans import log_products
-from parallel_mcmc.solver.window import run_sequentially
 
 BATCHES = 20
 """Batch means that the standard error is taken from."""

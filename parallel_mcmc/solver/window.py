@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, at, num_steps, preceding, repeated, select
+from parallel_mcmc._tree import PyTree, at, num_steps, preceding, repeated
 from parallel_mcmc.solver.continuation import continued, fits_inputs
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
+from parallel_mcmc.solver.plain_loop import finish_sequentially
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.safeguards import Memory
 from parallel_mcmc.solver.solution import Solution
@@ -236,7 +237,7 @@ def solve_recurrence(
         return within & ~carry.blocked & ~chaotic
 
     end = jax.lax.while_loop(unfinished, body, start)
-    finish = partial(_finish, recurrence, inputs)
+    finish = partial(finish_sequentially, recurrence, inputs)
     states, aux = axis.in_turn(finish, initial_state, end.done, total, length, end.states, end.aux)
     per_iteration = window * method.jacobian.evaluations(dim)
     solution = Solution(
@@ -250,45 +251,6 @@ def solve_recurrence(
         growth=end.growth,
     )
     return solution, jax.tree.map(lambda leaf: leaf[:total], aux)
-
-
-def run_sequentially(
-    recurrence: Recurrence, initial_state: PyTree, inputs: PyTree
-) -> tuple[PyTree, PyTree]:
-    """Return the states and records of the plain loop, each with a leading axis T."""
-
-    def step(state: PyTree, value: PyTree) -> tuple[PyTree, tuple[PyTree, PyTree]]:
-        state, aux = recurrence.step(state, value)
-        return state, (state, aux)
-
-    return jax.lax.scan(step, initial_state, inputs)[1]
-
-
-def _finish(
-    recurrence: Recurrence,
-    inputs: PyTree,
-    before: PyTree,
-    row: jax.Array | int,
-    start: jax.Array,
-    stop: jax.Array | int,
-    states: PyTree,
-    aux: PyTree,
-) -> tuple[PyTree, PyTree]:
-    """Compute the steps ``row + start`` to ``row + stop`` by the plain loop.
-
-    ``before`` precedes the step at ``row``.
-    """
-    last = select(start > 0, at(states, jnp.maximum(row + start - 1, 0)), before)
-
-    def body(carry: tuple) -> tuple:
-        t, state, states, aux = carry
-        state, record = recurrence.step(state, at(inputs, t))
-        put = jax.tree.map(lambda buffer, leaf: buffer.at[t].set(leaf), states, state)
-        put_aux = jax.tree.map(lambda buffer, leaf: buffer.at[t].set(leaf), aux, record)
-        return t + 1, state, put, put_aux
-
-    carry = row + start, last, states, aux
-    return jax.lax.while_loop(lambda c: c[0] < row + stop, body, carry)[2:]
 
 
 def _vector_type(recurrence: Recurrence, state: PyTree) -> tuple[int, Any]:

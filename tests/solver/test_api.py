@@ -6,27 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from solver_reference import loop
+from solver_reference import T, loop, problem, step
 
 import parallel_mcmc as pmc
-
-T = 50
-
-
-def step(state, u):
-    """A contraction whose second leaf feeds on the counter."""
-    x, y, n = state["x"], state["y"], state["n"]
-    forced = 0.3 * jnp.cos(n.astype(x.dtype))
-    return {
-        "x": 0.5 * jnp.tanh(x[::-1]) + u,
-        "y": 0.4 * jnp.sin(y + x[0]) + forced,
-        "n": n + 1,
-    }
-
-
-def problem(dtype, seed=0, length=T):
-    start = {"x": jnp.ones(3, dtype), "y": jnp.zeros((), dtype), "n": jnp.array(2)}
-    return start, jax.random.normal(jax.random.key(seed), (length, 3), dtype)
 
 
 def surrogate(state, value, next_state):
@@ -211,26 +193,3 @@ GOOD = {"step": affine, "initial_state": jnp.zeros(2), "inputs": jnp.zeros((5, 2
 def test_bad_arguments(error, message, change):
     with pytest.raises(error, match=re.escape(message)):
         pmc.solve(**(GOOD | change))
-
-
-def test_verify_evaluates_every_edge(x64):
-    start, inputs = problem(jnp.float64)
-    solution = pmc.solve(step, start, inputs)
-    edges = pmc.verify(solution)
-    assert edges.shape == (T,)
-    assert edges.max() < 1e-8
-    broken = solution.states | {"x": solution.states["x"].at[17, 1].add(1e-3)}
-    edges = pmc.verify(solution._replace(states=broken))
-    np.testing.assert_array_equal(np.flatnonzero(edges > 1e-6), [17, 18])
-    np.testing.assert_allclose(edges[17], 1e-3, rtol=1e-4)
-    miscounted = solution.states | {"n": solution.states["n"].at[30].add(1)}
-    edges = pmc.verify(solution._replace(states=miscounted))
-    assert np.isinf(edges[30])
-
-
-def test_verify_needs_a_solution_of_solve():
-    with pytest.raises(TypeError, match="solution must be a Solution, got ndarray"):
-        pmc.verify(np.zeros(3))
-    solution = pmc.solve(affine, jnp.zeros(2), jnp.ones((5, 2)))
-    with pytest.raises(ValueError, match=r"solution must come from pmc\.solve"):
-        pmc.verify(solution._replace(problem=None))
