@@ -94,13 +94,7 @@ def numpyro_run(module: Any, problem: Problem, positions: jax.Array, key: jax.Ar
 
 def sides_of(problem: Problem, kind: str, chains: int) -> dict[str, Any]:
     """Return what is timed: a function of no argument for every side."""
-    settings = (problem.hmc_step_size, jnp.ones(problem.dim), problem.num_integration_steps)
-    if kind == "MALA":
-        kernel = pmc.mala(problem.logdensity, problem.mala_step_size)
-        algorithm = blackjax.mala(problem.logdensity, problem.mala_step_size)
-    else:
-        kernel = pmc.hmc(problem.logdensity, *settings)
-        algorithm = blackjax.hmc(problem.logdensity, *settings)
+    kernel, algorithm = problem.kernel(kind), problem.kernel(kind, blackjax)
     total = problem.num_samples
     positions = jax.random.normal(jax.random.key(1), (chains, problem.dim))
     key = jax.random.key(2)

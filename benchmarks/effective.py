@@ -64,12 +64,7 @@ def long_or_many(options):
     )
     for name in options.only:
         problem = PROBLEMS[name]()
-        kernel = pmc.hmc(
-            problem.logdensity,
-            problem.hmc_step_size,
-            jnp.ones(problem.dim),
-            problem.num_integration_steps,
-        )
+        kernel = problem.kernel("HMC")
         for chains in CHAINS:
             length = options.draws // chains
             starts = SCATTER * jax.random.normal(jax.random.key(1), (chains, problem.dim))

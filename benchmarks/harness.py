@@ -87,6 +87,16 @@ def _processor() -> str:
     return model[1] if model else platform.machine()
 
 
+def in_new_process(*arguments: str) -> Any:
+    """Run Python in a new process, and return what it prints in its last line, as JSON.
+
+    It compiles all that it needs: what a cache saves is not part of what is measured.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    shown = subprocess.check_output([sys.executable, *arguments], env=environment, text=True)
+    return json.loads(shown.splitlines()[-1])
+
+
 class Times(NamedTuple):
     """Seconds of one side of a comparison."""
 
@@ -116,8 +126,8 @@ def in_turn(
         for name, run in sides.items():
             kept[name].append(once(run)[0])
     return {
-        name: Times(*firsts[name][:1], statistics.median(kept[name]), firsts[name][1])
-        for name in sides
+        name: Times(first, statistics.median(kept[name]), result)
+        for name, (first, result) in firsts.items()
     }
 
 
@@ -143,10 +153,10 @@ class Table:
     def add(self, *values: Any) -> None:
         """Print a row and keep it; None is shown as a dash."""
         assert len(values) == len(self.columns)
-        shown = [
-            _shown(value, spec) for value, spec in zip(values, self.columns.values(), strict=True)
+        cells = [
+            shown(value, spec) for value, spec in zip(values, self.columns.values(), strict=True)
         ]
-        print(self._line(shown), flush=True)
+        print(self._line(cells), flush=True)
         self.rows.append([_plain(value) for value in values])
 
     def _line(self, cells: list[str]) -> str:
@@ -178,9 +188,10 @@ def _text(tables: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _shown(value: Any, spec: str) -> str:
+def shown(value: Any, spec: str, missing: str = "-") -> str:
+    """Return a value as its column shows it, but for the width."""
     if value is None:
-        return "-"
+        return missing
     return format(value, re.sub(r"^[<>]?\d+", "", spec) if not isinstance(value, str) else "")
 
 

@@ -110,6 +110,44 @@ def number(kernels: list[Launch]) -> float:
     return sum(kernel.count for kernel in kernels)
 
 
+class Loop(NamedTuple):
+    """What the body of a loop has become, with the loops within it."""
+
+    instructions: int
+    """Those that do something, and calls."""
+    fusions: int
+    loops: int
+
+
+def longest_loop(text: str) -> Loop:
+    """Return the counts of the longest loop of a compiled program.
+
+    A condition counts as its shorter branch: the longer one of a solve runs in one iteration.
+    """
+    program = parsed(text)
+
+    def count(place: str) -> Loop:
+        found = Loop(0, 0, 0)
+        for instruction in program[place].values():
+            kind = instruction.kind
+            if kind in IDLE:
+                continue
+            found = _plus(found, Loop(1, kind == "fusion", kind == "while"))
+            if kind == "conditional":
+                found = _plus(found, min(map(count, _branches(instruction))))
+            elif kind in ("while", "call"):
+                for part in _called(instruction, "body|to_apply"):
+                    found = _plus(found, count(part))
+        return found
+
+    instructions = (i for place in program.values() for i in place.values() if i.kind == "while")
+    return max(count(body) for loop in instructions for body in _called(loop, "body"))
+
+
+def _plus(a: Loop, b: Loop) -> Loop:
+    return Loop(*map(sum, zip(a, b, strict=True)))
+
+
 def _launches(program: Program, place: str, count: float, apart: bool) -> Iterator[Launch]:
     for instruction in program[place].values():
         kind = instruction.kind

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from german_credit import whitened_posterior
 from harness import Table, in_turn, parser_of, start
-from programs import compiled_loop
+from hlo import longest_loop
 
 import parallel_mcmc as pmc
 from parallel_mcmc.kernels.chain import Parallel
@@ -105,7 +105,7 @@ def iteration(options):
             times = in_turn(calls, options.repeats, clock)
             own.append((times["eight"].median - times["two"].median) / 6)
             bare.append(times["batch"].median)
-        counts = compiled_loop(eight.as_text())
+        counts = longest_loop(eight.as_text())
         table.add(
             name,
             *(1e6 / options.draws * np.array([*own, *bare])),

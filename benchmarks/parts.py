@@ -36,7 +36,7 @@ def warm(benchmark, run, *arguments):
 def credit():
     """A kernel, its state, and keys."""
     problem = PROBLEMS["german credit"]()
-    kernel = pmc.hmc(problem.logdensity, 0.3, jnp.ones(problem.dim), 5)
+    kernel = problem.kernel("HMC")
     state = kernel.init(jnp.zeros(problem.dim))
     return kernel, state, jax.random.split(jax.random.key(0), STEPS)
 

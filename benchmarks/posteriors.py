@@ -1,13 +1,14 @@
 """Posteriors that several of these programs draw from; log densities are without constants."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from german_credit import whitened_posterior
 
+import parallel_mcmc as pmc
 from parallel_mcmc.data import load_eight_schools
 
 
@@ -39,6 +40,15 @@ class Problem(NamedTuple):
     mala_step_size: float
     hmc_step_size: float
     num_integration_steps: int
+
+    def kernel(self, kind: str, package: Any = pmc) -> Any:
+        """Return MALA or HMC with the identity for a metric, of this package or of BlackJAX."""
+        if kind == "MALA":
+            return package.mala(self.logdensity, self.mala_step_size)
+        identity = jnp.ones(self.dim)
+        return package.hmc(
+            self.logdensity, self.hmc_step_size, identity, self.num_integration_steps
+        )
 
 
 def regression(rows: int, dim: int, logistic: bool, num_samples: int) -> Problem:

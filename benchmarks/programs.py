@@ -1,7 +1,7 @@
 """What a program does: its operations, and those of its longest loop; what it sends.
 
-Operations are counted in the program as JAX traces it, which hardly depends on the versions, or in
-the text of what XLA has made of it.
+Operations are counted in the program as JAX traces it, which hardly depends on the versions.
+``hlo`` reads what XLA has made of it.
 """
 
 import re
@@ -64,39 +64,3 @@ def longest_loop(jaxpr):
         if e.primitive.name == "while"
     ]
     return max(bodies, key=len)
-
-
-class Compiled(NamedTuple):
-    """What the body of a loop has become, with the loops within it."""
-
-    instructions: int
-    """Those that do something: no constant, no access to a tuple, no change of shape."""
-    fusions: int
-    loops: int
-
-
-IDLE = "parameter|constant|tuple|get-tuple-element|bitcast"
-
-
-def compiled_loop(program):
-    """Return the counts of the longest loop in the text of a compiled program."""
-    places, place = {}, ""
-    for line in program.splitlines():
-        if not line.startswith(" ") and line.endswith("{"):
-            place = line.removeprefix("ENTRY ").split()[0]
-            places[place] = []
-        elif match := re.search(r"= .*? ([\w-]+)\(", line):
-            if not re.fullmatch(IDLE, match[1]):
-                places[place].append((match[1], line))
-
-    def count(place):
-        total = Compiled(len(places[place]), 0, 0)
-        for kind, line in places[place]:
-            own = Compiled(0, kind == "fusion", kind == "while")
-            inner = re.findall(r"(?:body|to_apply|branch_computations=\{)=?(%[\w.-]+)", line)
-            parts = [count(name) for name in inner if kind in ("while", "call", "conditional")]
-            total = Compiled(*map(sum, zip(total, own, *parts, strict=True)))
-        return total
-
-    bodies = re.findall(r"body=(%[\w.-]+)", program)
-    return max(map(count, bodies))

@@ -13,7 +13,8 @@ import pathlib
 import re
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from harness import RESULTS, ROOT, shown
+
 PAGE = ROOT / "docs" / "performance.md"
 SCALING = ROOT / "docs" / "images" / "scaling.svg"
 MARK = re.compile(r"<!-- table: ([^|>]*?)(?: \| ([^>]*?))? -->\n.*?<!-- end -->", re.DOTALL)
@@ -27,7 +28,7 @@ def markdown(table, wanted=None):
     rules = ["---" if "<" in spec else "---:" for spec in specs]
     lines = [_row([heads[i] for i in chosen]), _row(rules)]
     lines += [
-        _row([shown(row[i], spec) for i, spec in zip(chosen, specs, strict=True)])
+        _row([shown(row[i], spec, "–") for i, spec in zip(chosen, specs, strict=True)])
         for row in table["rows"]
     ]
     return "\n".join(lines) + f"\n\n*{stamp_line(table['stamp'])}*"
@@ -35,15 +36,6 @@ def markdown(table, wanted=None):
 
 def _row(cells):
     return "| " + " | ".join(cells) + " |"
-
-
-def shown(value, spec):
-    """Return a value as its column shows it."""
-    if value is None:
-        return "–"
-    if isinstance(value, str):
-        return value
-    return format(value, re.sub(r"^[<>]?\d+", "", spec))
 
 
 def stamp_line(stamp):
@@ -112,7 +104,7 @@ def draw_scaling(tables):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    default = ROOT / "benchmarks" / "results" / "2-cpu-cores.json"
+    default = RESULTS / "2-cpu-cores.json"
     parser.add_argument("--results", type=pathlib.Path, default=default)
     parser.add_argument("--check", action="store_true", help="only say whether the page is so")
     options = parser.parse_args()

@@ -37,7 +37,6 @@ from hlo import Launch, launches, number, total
 from machine_model import Machine, measured_cpu, predicted, published
 from posteriors import PROBLEMS, Problem, eight_schools, german_credit
 
-import parallel_mcmc as pmc
 from parallel_mcmc.kernels.base import BoundKernel
 from parallel_mcmc.kernels.chain import Parallel
 from parallel_mcmc.solver.method import Newton
@@ -153,18 +152,10 @@ class Chain(NamedTuple):
         return int(solve(self.kernel, self.state, self.keys(length))[0].iterations)
 
 
-def kernel_of(problem: Problem, kind: str) -> Any:
-    """Return a kernel for the metric that a problem's coordinates have: the identity."""
-    if kind == "MALA":
-        return pmc.mala(problem.logdensity, problem.mala_step_size)
-    settings = problem.hmc_step_size, jnp.ones(problem.dim), problem.num_integration_steps
-    return pmc.hmc(problem.logdensity, *settings)
-
-
 def chain_of(case: Case) -> Chain:
     """Build a posterior with its data, and its chain's start."""
     problem = case.build()
-    kernel = kernel_of(problem, case.kind)
+    kernel = problem.kernel(case.kind)
     state = kernel.init(jax.random.normal(jax.random.key(1), (problem.dim,)))
     bound = kernel.bind(state.position)
     return Chain(kernel, bound, state, case.method or bound.method)

@@ -11,11 +11,9 @@ arguments and results. The plain loop is timed on the same chains.
 import time
 
 import jax
-import jax.numpy as jnp
 from harness import Table, parser_of, start
 from posteriors import german_credit, regression
 
-import parallel_mcmc as pmc
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 from parallel_mcmc.placement.base import run_chains
 
@@ -43,7 +41,7 @@ def cases(axis, largest):
 
 def measure(runner, problem, length, chains):
     """Return the chains, seconds, and the bytes of the program's temporaries."""
-    kernel = pmc.hmc(problem.logdensity, 0.3, jnp.ones(problem.dim), 5)
+    kernel = problem.kernel("HMC")
     starts = jax.random.normal(jax.random.key(0), (chains, problem.dim))
     states = jax.vmap(kernel.move, in_axes=(None, 0))(kernel.init(starts[0]), starts)
     keys = jax.random.split(jax.random.key(1), (chains, length))

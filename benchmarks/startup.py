@@ -8,13 +8,10 @@ first and the second call of German credit by HMC with four chains, and the larg
 of the process after it.
 """
 
-import json
 import os
 import statistics
-import subprocess
-import sys
 
-from harness import Table, parser_of, start
+from harness import Table, in_new_process, parser_of, start
 
 LAZY = ("blackjax", "numpyro", "arviz", "matplotlib", "xarray", "zarr")
 
@@ -48,13 +45,6 @@ print(json.dumps([*times, peak / (2**20 if sys.platform == "darwin" else 2**10)]
 """
 
 
-def in_process(code):
-    """Run code in a new process, and return what it prints as JSON."""
-    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    shown = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
-    return json.loads(shown.splitlines()[-1])
-
-
 def main():
     parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="processes for each figure")
@@ -65,7 +55,7 @@ def main():
     # In turn, so that all meet the same machine.
     for _ in range(options.repeats):
         for module in modules:
-            found[module].append(in_process(IMPORT.format(module=module, lazy=LAZY)))
+            found[module].append(in_new_process("-c", IMPORT.format(module=module, lazy=LAZY)))
     for module, runs in found.items():
         loaded = ", ".join(runs[0][1]) or "none"
         imports.add(module, statistics.median(time for time, _ in runs), loaded)
@@ -83,7 +73,10 @@ def main():
     config = f'jax.config.update("jax_platforms", {options.platform!r})' if options.platform else ""
     settings = {"x64": not options.x32, "folder": os.path.dirname(__file__), "config": config}
     for solver in ("auto", "parallel"):
-        runs = [in_process(CALLS.format(solver=solver, **settings)) for _ in range(options.repeats)]
+        runs = [
+            in_new_process("-c", CALLS.format(solver=solver, **settings))
+            for _ in range(options.repeats)
+        ]
         calls.add(solver, *(statistics.median(column) for column in zip(*runs, strict=True)))
     calls.save(options)
 

@@ -10,16 +10,14 @@ compilation included, and the size of the checkpoint.
 
 import argparse
 import json
-import os
 import pathlib
 import resource
-import subprocess
 import sys
 import tempfile
 
 import jax
 import jax.numpy as jnp
-from harness import Table, parser_of, start
+from harness import Table, in_new_process, parser_of, start
 from posteriors import eight_schools
 
 import parallel_mcmc as pmc
@@ -65,11 +63,8 @@ def main():
     table = Table("streaming", columns | {"MiB on disk": "8,.0f"})
     for draws in options.draws:
         for every in (0, options.every):
-            # Every process compiles: what a cache saves is not part of the comparison.
-            environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-            command = [sys.executable, __file__, "--measure", str(draws), "--every", str(every)]
-            shown = subprocess.check_output(command, env=environment, text=True)
-            found = json.loads(shown.splitlines()[-1])
+            arguments = ("--measure", str(draws), "--every", str(every))
+            found = in_new_process(__file__, *arguments)
             table.add(
                 draws,
                 "on disk" if every else "in memory",

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from hlo import Work, launches, number, total
+from hlo import Work, launches, longest_loop, number, total
 
 
 def compiled(run, *arguments):
@@ -106,3 +106,14 @@ def test_a_program_of_a_gpu():
     assert gemm.kind == "custom-call"
     assert gemm.work == Work(products=2 * 64 * 16 * 32, bytes=4 * (64 * 16 + 16 * 32 + 64 * 32))
     assert fusion.work == Work(transcendental=64 * 32, bytes=2 * 4 * 64 * 32)
+
+
+def test_counts_of_the_longest_loop_have_the_loops_within():
+    def turn(_, x):
+        return jax.lax.fori_loop(0, 3, lambda _, y: jnp.sin(y) @ jnp.ones((4, 4)), x)
+
+    program = jax.jit(lambda x: jax.lax.fori_loop(0, 5, turn, x)).lower(jnp.ones(4)).compile()
+    inner = jax.jit(lambda x: turn(0, x)).lower(jnp.ones(4)).compile()
+    both, one = longest_loop(program.as_text()), longest_loop(inner.as_text())
+    assert (both.loops, one.loops) == (1, 0)
+    assert both.instructions > one.instructions > 0
