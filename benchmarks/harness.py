@@ -147,6 +147,8 @@ class Table:
         self.name = name
         self.columns = dict(columns)
         self.rows: list[list[Any]] = []
+        # Now, of what runs: the files may change until the table is kept.
+        self._stamp = stamp()
         self._widths = [max(len(head), _width(spec)) for head, spec in self.columns.items()]
         print(self._line(list(self.columns)))
 
@@ -174,7 +176,7 @@ class Table:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / (re.sub(r"\W+", "-", device()).strip("-").lower() + ".json")
         tables = json.loads(path.read_text()) if path.exists() else {}
-        tables[self.name] = {"stamp": stamp(), "columns": self.columns, "rows": self.rows}
+        tables[self.name] = {"stamp": self._stamp, "columns": self.columns, "rows": self.rows}
         path.write_text(_text(tables))
 
 
