@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from parallel_mcmc._errors import require_int, require_positive_int
 from parallel_mcmc._tree import STATIC, pytree
-from parallel_mcmc.solver.jacobian import Linearisation, for_each, random_signs
+from parallel_mcmc.solver.batches import for_each
+from parallel_mcmc.solver.jacobian import Linearisation, random_signs
 from parallel_mcmc.solver.operators import BlockOperator
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, preceding
+from parallel_mcmc.solver.batches import in_blocks
 from parallel_mcmc.solver.solution import Problem, Solution
 
 
@@ -49,7 +50,7 @@ def verify(solution: Solution) -> jax.Array:
 def _edges(problem: Problem, states: PyTree) -> jax.Array:
     recurrence = problem.recurrence
     arguments = preceding(problem.initial_state, states)
-    values, _ = jax.vmap(recurrence.step)(arguments, problem.inputs)
+    values, _ = in_blocks(recurrence.step, arguments, problem.inputs)
 
     def edge(value: PyTree, state: PyTree) -> jax.Array:
         chart = recurrence.chart

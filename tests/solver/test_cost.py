@@ -84,3 +84,20 @@ def test_an_iteration_needs_few_arrays_of_the_size_of_the_chain(scale, arrays):
     memory = solved(pmc.quasi_deer(), scale, length, dim).lower().compile().memory_analysis()
     size = 4 * length * dim
     assert (memory.temp_size_in_bytes + memory.output_size_in_bytes) / size <= arrays
+
+
+def wide_step(x, u):
+    # What it computes in between is many times the size of a state.
+    return 0.5 * jnp.mean(jnp.sin(x + jnp.arange(1000.0)[:, None]), axis=0) + u
+
+
+@pytest.mark.parametrize("length", [4096, 4099])
+def test_memory_does_not_grow_by_what_steps_compute_in_between(length):
+    def run(start, inputs):
+        solution = pmc.solve(wide_step, start, inputs, method=pmc.jacobi(), window=length, scale=1)
+        return solution._replace(problem=None)
+
+    arguments = jnp.zeros(DIM), jax.ShapeDtypeStruct((length, DIM), jnp.float32)
+    memory = jax.jit(run).lower(*arguments).compile().memory_analysis()
+    # One batch of all steps takes a thousand arrays of the size of the chain.
+    assert memory.temp_size_in_bytes <= 4 * DIM * (20 * length + 3 * 1000 * 256)
