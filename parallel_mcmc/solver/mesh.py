@@ -9,12 +9,13 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from parallel_mcmc._tree import PyTree, any_traced, at, num_steps
+from parallel_mcmc.solver.buffers import padded_by
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.timeaxis import DATA, TIME, Blocks
 from parallel_mcmc.solver.verdict import LONGEST_BLOCK
-from parallel_mcmc.solver.window import padded_by, solve_recurrence
+from parallel_mcmc.solver.window import solve_recurrence
 
 
 def require_mesh(name: str, mesh: Any) -> Mesh:

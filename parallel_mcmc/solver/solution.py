@@ -31,9 +31,10 @@ class Solution(NamedTuple):
     """Largest ``|f(x_{t-1}) - x_t|`` of the iterate in the window, in units of the scale, shape
     ``(max_iterations,)``: NaN after the last iteration, infinite while one is not finite."""
     growth: jax.Array
-    """Mean growth of the logarithm of an error in one step, along the iterate after ten iterations;
-    NaN if there were fewer. Scalar float. Where it is positive the iteration may have stopped
-    early; :func:`lyapunov_exponent` gives the exponent of the chain itself."""
+    """Mean growth of the logarithm of an error in one step: along the iterate after ten iterations,
+    or along the first steps where a probe of them showed chaos; else NaN. Scalar float. Where it is
+    positive the iteration may have stopped early, or not begun; :func:`lyapunov_exponent` gives the
+    exponent of the chain itself."""
     problem: Problem | None = None
     """What was solved, for :func:`verify`; None in results that are not from ``solve``."""
 

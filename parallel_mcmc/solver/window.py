@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, at, num_steps, preceding, repeated
+from parallel_mcmc.solver.buffers import padded_by, section, shifted, written
+from parallel_mcmc.solver.chaos import CHAOS, PROBATION, is_probed, unless_chaotic
 from parallel_mcmc.solver.continuation import continued, fits_inputs
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
@@ -17,12 +19,6 @@ from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.safeguards import Memory
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis
-
-# The iteration that estimates whether the recurrence is chaotic.
-PROBATION = 10
-# Chaos multiplies a small error by more than e to this power over the window. A random walk, whose
-# errors neither grow nor shrink, is none.
-CHAOS = 20
 
 
 class _Carry(NamedTuple):
@@ -82,6 +78,38 @@ def solve_recurrence(
         What the steps recorded, leading axis T.
     """
     total = num_steps(inputs) if total is None else total
+    iterate = partial(
+        _iterate,
+        recurrence,
+        method,
+        initial_state,
+        inputs,
+        window,
+        max_iterations,
+        tolerance,
+        scale,
+        initial_guess,
+        axis,
+        total,
+    )
+    if not is_probed(recurrence, window, axis):
+        return iterate()
+    return unless_chaotic(iterate, recurrence, initial_state, inputs, max_iterations)
+
+
+def _iterate(
+    recurrence: Recurrence,
+    method: Newton,
+    initial_state: PyTree,
+    inputs: PyTree,
+    window: int,
+    max_iterations: int,
+    tolerance: jax.Array | float,
+    scale: jax.Array | None,
+    initial_guess: PyTree | None,
+    axis: TimeAxis,
+    total: int,
+) -> tuple[Solution, PyTree]:
     length = window // axis.size
     # One window needs no room to slide in.
     several = window < total
@@ -178,8 +206,8 @@ def solve_recurrence(
             anchor=at(step.values, accepted - 1),
             guess=shifted(step.guess, tail, accepted),
             memory=shifted(step.memory, fresh, accepted),
-            states=_write(carry.states, step.values, carry.done),
-            aux=_write(carry.aux, step.aux, carry.done),
+            states=written(carry.states, step.values, carry.done),
+            aux=written(carry.aux, step.aux, carry.done),
         )
 
     def take_turns(carry: _Carry, step: Iteration, accepted: jax.Array) -> _Carry:
@@ -203,8 +231,8 @@ def solve_recurrence(
             anchor=anchor,
             guess=guess,
             memory=memory,
-            states=_write(carry.states, step.values, row),
-            aux=_write(carry.aux, step.aux, row),
+            states=written(carry.states, step.values, row),
+            aux=written(carry.aux, step.aux, row),
         )
 
     shapes = jax.eval_shape(recurrence.step, initial_state, at(inputs, 0))
@@ -256,32 +284,3 @@ def solve_recurrence(
 def _vector_type(recurrence: Recurrence, state: PyTree) -> tuple[int, Any]:
     vector = jax.eval_shape(recurrence.chart.coordinates, state)
     return vector.shape[0], vector.dtype
-
-
-def section(tree: PyTree, start: jax.Array | int, length: int) -> PyTree:
-    """Return ``length`` entries of the leading axis, from ``start`` on."""
-    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, length), tree)
-
-
-def _write(tree: PyTree, part: PyTree, start: jax.Array | int) -> PyTree:
-    return jax.tree.map(
-        lambda leaf, p: jax.lax.dynamic_update_slice_in_dim(leaf, p, start, axis=0), tree, part
-    )
-
-
-def shifted(tree: PyTree, tail: PyTree, shift: jax.Array | int) -> PyTree:
-    """Drop ``shift`` leading entries and move as many of ``tail`` in."""
-    return jax.tree.map(
-        lambda a, b: jax.lax.dynamic_slice_in_dim(jnp.concatenate([a, b]), shift, len(a)),
-        tree,
-        tail,
-    )
-
-
-def padded_by(tree: PyTree, count: int) -> PyTree:
-    """Repeat the last entry ``count`` times, so that a window may run past the end."""
-    if not count:
-        return tree
-    return jax.tree.map(
-        lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[-1:], count, axis=0)]), tree
-    )

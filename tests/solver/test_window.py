@@ -4,23 +4,8 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
-from parallel_mcmc.solver import window
+from parallel_mcmc.solver import chaos, window
 from parallel_mcmc.solver.recurrence import plain_recurrence
-
-
-def test_slices_along_time():
-    tree = {"a": jnp.arange(5), "b": jnp.arange(10).reshape(5, 2)}
-    part = window.section(tree, 1, 3)
-    np.testing.assert_array_equal(part["a"], [1, 2, 3])
-    np.testing.assert_array_equal(part["b"], [[2, 3], [4, 5], [6, 7]])
-    tail = {"a": 10 + jnp.arange(5), "b": 10 + jnp.arange(10).reshape(5, 2)}
-    moved = window.shifted(tree, tail, 2)
-    np.testing.assert_array_equal(moved["a"], [2, 3, 4, 10, 11])
-    np.testing.assert_array_equal(moved["b"][-1], [12, 13])
-    padded = window.padded_by(tree, 2)
-    np.testing.assert_array_equal(padded["a"], [0, 1, 2, 3, 4, 4, 4])
-    np.testing.assert_array_equal(padded["b"][4:], [[8, 9]] * 3)
-    assert window.padded_by(tree, 0) is tree
 
 
 def add(x, u):
@@ -88,7 +73,7 @@ def test_the_loop_starts_from_the_start_where_no_state_is_found(size):
     ("size", "budget", "iterations", "found"),
     [
         # Errors grow by e^22 over the window, and the pace is too slow for the budget, or not.
-        (32, 30, window.PROBATION, False),
+        (32, 30, chaos.PROBATION, False),
         (32, 40, 32, True),
         # Errors grow by e^11.
         (16, 30, 30, False),

@@ -1,0 +1,38 @@
+"""Parts of trees of arrays along their leading axis, which is time."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from parallel_mcmc._tree import PyTree
+
+
+def section(tree: PyTree, start: jax.Array | int, length: int) -> PyTree:
+    """Return ``length`` entries of the leading axis, from ``start`` on."""
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, length), tree)
+
+
+def written(tree: PyTree, part: PyTree, start: jax.Array | int) -> PyTree:
+    """Write ``part`` over entries of the leading axis, from ``start`` on."""
+    return jax.tree.map(
+        lambda leaf, p: jax.lax.dynamic_update_slice_in_dim(leaf, p, start, axis=0), tree, part
+    )
+
+
+def shifted(tree: PyTree, tail: PyTree, shift: jax.Array | int) -> PyTree:
+    """Drop ``shift`` leading entries and move as many of ``tail`` in."""
+    return jax.tree.map(
+        lambda a, b: jax.lax.dynamic_slice_in_dim(jnp.concatenate([a, b]), shift, len(a)),
+        tree,
+        tail,
+    )
+
+
+def padded_by(tree: PyTree, count: int) -> PyTree:
+    """Repeat the last entry ``count`` times, so that a window may run past the end."""
+    if not count:
+        return tree
+    return jax.tree.map(
+        lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[-1:], count, axis=0)]), tree
+    )

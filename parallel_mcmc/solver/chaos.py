@@ -1,0 +1,116 @@
+"""Chaos spreads errors faster than iterations mend them: noticed early, it costs next to nothing.
+
+The first steps are made by the plain loop, with a tangent. Where that shows nothing, the linear
+model of the tenth iterate is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from parallel_mcmc._tree import PyTree, at
+from parallel_mcmc.solver.plain_loop import run_sequentially
+from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.solution import Solution
+from parallel_mcmc.solver.timeaxis import TimeAxis
+
+PROBATION = 10
+"""The iteration that estimates whether the recurrence is chaotic."""
+
+CHAOS = 20
+"""Chaos multiplies a small error by more than e to this power over the window. A random walk, whose
+errors neither grow nor shrink, is none."""
+
+PROBED_STEPS = 128
+
+LEAST_WINDOW = 8 * PROBED_STEPS
+"""Shortest window that is probed: an iteration of it costs several times a probe."""
+
+
+def is_probed(recurrence: Recurrence, window: int, axis: TimeAxis) -> bool:
+    """Return whether the first steps are made by the plain loop before the first iteration.
+
+    On an accelerator 128 single steps may take longer than the whole solve. Steps that decide may
+    be wild at first, where a chain comes from afar, and tame later.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    return on_cpu and recurrence.margin is None and axis.size == 1 and window >= LEAST_WINDOW
+
+
+def unless_chaotic(
+    iterate: Callable[[], tuple[Solution, PyTree]],
+    recurrence: Recurrence,
+    initial_state: PyTree,
+    inputs: PyTree,
+    max_iterations: int,
+) -> tuple[Solution, PyTree]:
+    """Return what ``iterate`` finds; where the first steps are chaotic, what the plain loop finds.
+
+    Parameters
+    ----------
+    iterate
+        Solves the recurrence.
+    recurrence, initial_state, inputs
+        What it solves, leading axis T of ``inputs``.
+    max_iterations
+        Length of the history of residuals.
+    """
+    growth = early_growth(recurrence, initial_state, at(inputs, slice(PROBED_STEPS)))
+    none = jnp.zeros_like(growth)
+
+    def plain_loop() -> tuple[Solution, PyTree]:
+        states, aux = run_sequentially(recurrence, initial_state, inputs)
+        total = jnp.array(jax.tree.leaves(states)[0].shape[0])
+        history = jnp.full(max_iterations, jnp.nan, growth.dtype)
+        solution = Solution(
+            states=states,
+            converged=jnp.array(False),
+            iterations=jnp.array(0),
+            evaluations=total,
+            residual=none,
+            fallback_steps=total,
+            residual_history=history,
+            growth=growth,
+        )
+        return solution, aux
+
+    solution, aux = jax.lax.cond(growth * PROBED_STEPS > CHAOS, plain_loop, iterate)
+    return solution._replace(evaluations=solution.evaluations + 2 * PROBED_STEPS), aux
+
+
+def early_growth(recurrence: Recurrence, initial_state: PyTree, inputs: PyTree) -> jax.Array:
+    """Return how much the logarithm of a small difference grows in a step, on average, scalar.
+
+    A tangent vector is carried along and made a unit vector after every step (Benettin, Galgani,
+    Giorgilli, Strelcyn, Meccanica 15, 1980).
+
+    Parameters
+    ----------
+    recurrence
+        A recurrence.
+    initial_state
+        Where it starts.
+    inputs
+        Of the steps to make.
+    """
+
+    def step(carry: tuple[PyTree, jax.Array], value: PyTree) -> tuple[Any, jax.Array]:
+        state, tangent = carry
+        _, image, (state, _) = jax.jvp(
+            lambda x: recurrence.lifted_step(x, state, value),
+            (recurrence.chart.coordinates(state),),
+            (tangent,),
+            has_aux=True,
+        )
+        size = jnp.linalg.norm(image)
+        return (state, image / jnp.where(size > 0, size, 1)), jnp.log(size)
+
+    x = recurrence.chart.coordinates(initial_state)
+    # No special direction: one that grows is hardly orthogonal to it.
+    tangent = jnp.cos(jnp.arange(x.size, dtype=x.dtype))
+    carry = initial_state, tangent / jnp.linalg.norm(tangent)
+    return jnp.mean(jax.lax.scan(step, carry, inputs)[1])
