@@ -8,7 +8,8 @@ chosen, and the largest difference of the positions from BlackJAX's. BlackJAX's 
 `run_inference_algorithm` in one jit, mapped over the chains, with the positions and acceptance
 rates as its history; NumPyro's is its kernel in one compiled loop, the same HMC with other keys; it
 has no MALA. The drop-ins are ours in place of BlackJAX's call and of NumPyro's `MCMC.run`, which is
-timed as well. Data are arguments of no side: all close over them.
+timed as well. Data are arguments of no side: all close over them. The posteriors of posteriordb are
+drawn from in double precision only.
 """
 
 from functools import partial
@@ -21,7 +22,7 @@ import numpy as np
 import numpyro.infer
 from blackjax.util import run_inference_algorithm
 from harness import Table, in_turn, parser_of, start
-from posteriors import PROBLEMS, Problem
+from posteriors import PROBLEMS, REFERENCES, Problem
 
 import parallel_mcmc as pmc
 import parallel_mcmc.blackjax
@@ -131,7 +132,7 @@ def main():
     columns |= {"BlackJAX's over ours": "6.2f", "NumPyro's over ours": "6.2f"}
     columns |= {"difference": "10.1e", "choice": "<10"}
     table = Table(options.name, columns)
-    for name, build in PROBLEMS.items():
+    for name, build in (PROBLEMS if options.x32 else PROBLEMS | REFERENCES).items():
         if not any(part in name for part in options.only):
             continue
         problem = build()
