@@ -17,17 +17,18 @@ from parallel_mcmc._errors import (
     require_key,
     require_positive_int,
 )
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.choice import Choice, choose, choose_runner
 from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.placement.base import ON_ONE_DEVICE, Placement
 from parallel_mcmc.placement.over_mesh import OverMesh, require_chain_mesh
-from parallel_mcmc.recording import InMemory
+from parallel_mcmc.recording import InMemory, all_draws, joined
 from parallel_mcmc.segments import (
     SHORTEST_QUIET_SEGMENT,
     SHORTEST_SEGMENT,
+    Group,
     run_segments,
     segment_length,
     total_stats,
@@ -153,7 +154,7 @@ def sample(
     NonFiniteWarning
         If draws are not finite, as an update of a Gibbs kernel may make them.
     InterruptedWarning
-        If interrupted from the keyboard; the finished segments are returned.
+        If interrupted from the keyboard; the draws that every chain has are returned.
 
     Examples
     --------
@@ -248,25 +249,26 @@ def run_chains(
     """
     num_chains, num_samples = keys.shape[:2]
     begin = time.perf_counter()
-    recorder = InMemory()
+    chains = placement.groups(runner, num_chains)
+    recorders = [InMemory() for _ in chains]
     least = SHORTEST_SEGMENT if progress_bar else SHORTEST_QUIET_SEGMENT
     length = placement.segment(runner, segment_length(runner, num_samples, progress_rate, least))
     run_segments(
         runner,
         kernel,
-        states,
+        [Group(some, at(states, some), one) for some, one in zip(chains, recorders, strict=True)],
         keys,
-        recorder,
         length,
         placement=placement,
         progress_bar=progress_bar,
     )
-    draws = recorder.draws()
+    segments = min(one.segments for one in recorders)
+    draws = all_draws(recorders, segments)
     return Samples(
         draws.position,
         draws.info,
-        total_stats(recorder.stats, num_samples),
-        recorder.final_state,
+        total_stats([one.stats(segments) for one in recorders], num_samples),
+        joined([one.state(segments) for one in recorders]),
         draws.logdensity,
         chain_step_sizes(kernel, num_chains),
         time.perf_counter() - begin,
