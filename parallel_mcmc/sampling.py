@@ -117,9 +117,10 @@ def sample(
         Whether to show one.
     checkpoint
         Folder, not there yet, that the draws are written to as they are made, so that
-        :func:`resume` can go on after any interruption. The draws are then not kept in memory: the
-        samples read them from the folder when they are first asked for. Needs Zarr
-        (``pip install "parallel_mcmc[store]"``).
+        :func:`resume` can go on after any interruption. Where a CPU solves chains in parallel,
+        each chain is written by itself, and a slow one does not hold up the others. The draws are
+        then not kept in memory: the samples read them from the folder when they are first asked
+        for. Needs Zarr (``pip install "parallel_mcmc[store]"``).
     checkpoint_every
         Draws between two checkpoints, at least the window; by default 5 % of all, or fewer where
         that would be more than 10,000 draws or 64 MiB.

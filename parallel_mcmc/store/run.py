@@ -129,7 +129,8 @@ def resume(
 
     The draws are, bit for bit, those of the run without the interruption. What the checkpoint
     holds is read and its checksums are verified first; if a chunk is damaged, the run goes on from
-    before it. Where all has been drawn already, nothing is drawn.
+    before it. Where each chain was written by itself, each goes on from where it is. Where all has
+    been drawn already, nothing is drawn.
 
     A log density is code, and a checkpoint holds none, so that the kernel must be given again. It
     is compared with that of the run: its class and numbers, the program of its log density and of
