@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -28,6 +29,13 @@ class Recorder(Protocol):
         ...
 
 
+def joined(groups: Sequence[PyTree]) -> PyTree:
+    """Return the leaves of several groups of chains along the leading axis, that of the chains."""
+    if len(groups) == 1:
+        return groups[0]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *groups)
+
+
 class Draws(NamedTuple):
     """Draws of a run, leaves ``(num_chains, drawn, ...)``."""
 
@@ -52,33 +60,48 @@ class InMemory:
     """Keeps the draws as arrays on the host."""
 
     def __init__(self) -> None:
-        self._segments: list[tuple[Draws, ChainStats, PyTree]] = []
+        self._segments: list[tuple[int, Draws, ChainStats, PyTree]] = []
 
     @property
     def drawn(self) -> int:
         """Draws of every chain that are kept."""
-        return sum(jax.tree.leaves(draws)[0].shape[1] for draws, _, _ in self._segments)
+        return self._segments[-1][0] if self._segments else 0
 
     @property
-    def stats(self) -> list[ChainStats]:
-        """How every segment was solved."""
-        return [stats for _, stats, _ in self._segments]
+    def segments(self) -> int:
+        """Segments that are kept."""
+        return len(self._segments)
 
-    @property
-    def final_state(self) -> PyTree:
-        """State after the last segment."""
-        return self._segments[-1][2]
+    def stats(self, count: int) -> list[ChainStats]:
+        """Return how each of the first ``count`` segments was solved."""
+        return [stats for _, _, stats, _ in self._segments[:count]]
+
+    def state(self, segments: int) -> PyTree:
+        """Return the state after a number of segments, at least one."""
+        return self._segments[segments - 1][3]
 
     def record(self, segment: Chain) -> None:
         """Keep a segment."""
+        drawn = self.drawn + jax.tree.leaves(segment.states)[0].shape[1]
+        kept = (drawn, draws_of(segment), segment.stats, last_state(segment.states))
         # In one step: an interrupt comes before it or after it.
-        self._segments.append((draws_of(segment), segment.stats, last_state(segment.states)))
+        self._segments.append(kept)
 
     def after_interrupt(self) -> str:
         """Say that the draws are returned."""
         return "returning those"
 
-    def draws(self) -> Draws:
-        """Return the draws of all segments."""
-        parts = [draws for draws, _, _ in self._segments]
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)
+    def draws(self, count: int) -> list[Draws]:
+        """Return the draws of each of the first ``count`` segments."""
+        return [draws for _, draws, _, _ in self._segments[:count]]
+
+
+def all_draws(recorders: Sequence[InMemory], segments: int) -> Draws:
+    """Return the first ``segments`` of several groups of chains as one, in their order."""
+
+    def whole(*leaves: np.ndarray) -> np.ndarray:
+        # One leaf after the other: never are all of them in memory three times.
+        starts = range(0, len(leaves), segments)
+        return joined([np.concatenate(leaves[n : n + segments], axis=1) for n in starts])
+
+    return jax.tree.map(whole, *(draws for one in recorders for draws in one.draws(segments)))

@@ -17,17 +17,18 @@ from parallel_mcmc._errors import (
     require_key,
     require_positive_int,
 )
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.choice import Choice, choose, choose_runner
 from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.placement.base import ON_ONE_DEVICE, Placement
 from parallel_mcmc.placement.over_mesh import OverMesh, require_chain_mesh
-from parallel_mcmc.recording import InMemory
+from parallel_mcmc.recording import InMemory, all_draws, joined
 from parallel_mcmc.segments import (
     SHORTEST_QUIET_SEGMENT,
     SHORTEST_SEGMENT,
+    Group,
     run_segments,
     segment_length,
     total_stats,
@@ -116,9 +117,10 @@ def sample(
         Whether to show one.
     checkpoint
         Folder, not there yet, that the draws are written to as they are made, so that
-        :func:`resume` can go on after any interruption. The draws are then not kept in memory: the
-        samples read them from the folder when they are first asked for. Needs Zarr
-        (``pip install "parallel_mcmc[store]"``).
+        :func:`resume` can go on after any interruption. Where a CPU solves chains in parallel,
+        each chain is written by itself, and a slow one does not hold up the others. The draws are
+        then not kept in memory: the samples read them from the folder when they are first asked
+        for. Needs Zarr (``pip install "parallel_mcmc[store]"``).
     checkpoint_every
         Draws between two checkpoints, at least the window; by default 5 % of all, or fewer where
         that would be more than 10,000 draws or 64 MiB.
@@ -153,7 +155,7 @@ def sample(
     NonFiniteWarning
         If draws are not finite, as an update of a Gibbs kernel may make them.
     InterruptedWarning
-        If interrupted from the keyboard; the finished segments are returned.
+        If interrupted from the keyboard; the draws that every chain has are returned.
 
     Examples
     --------
@@ -248,25 +250,26 @@ def run_chains(
     """
     num_chains, num_samples = keys.shape[:2]
     begin = time.perf_counter()
-    recorder = InMemory()
+    chains = placement.groups(runner, num_chains)
+    recorders = [InMemory() for _ in chains]
     least = SHORTEST_SEGMENT if progress_bar else SHORTEST_QUIET_SEGMENT
     length = placement.segment(runner, segment_length(runner, num_samples, progress_rate, least))
     run_segments(
         runner,
         kernel,
-        states,
+        [Group(some, at(states, some), one) for some, one in zip(chains, recorders, strict=True)],
         keys,
-        recorder,
         length,
         placement=placement,
         progress_bar=progress_bar,
     )
-    draws = recorder.draws()
+    segments = min(one.segments for one in recorders)
+    draws = all_draws(recorders, segments)
     return Samples(
         draws.position,
         draws.info,
-        total_stats(recorder.stats, num_samples),
-        recorder.final_state,
+        total_stats([one.stats(segments) for one in recorders], num_samples),
+        joined([one.state(segments) for one in recorders]),
         draws.logdensity,
         chain_step_sizes(kernel, num_chains),
         time.perf_counter() - begin,

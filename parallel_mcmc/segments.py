@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,7 @@ from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.divergence import Failures
 from parallel_mcmc.placement.base import ON_ONE_DEVICE, Placement
-from parallel_mcmc.recording import Recorder
+from parallel_mcmc.recording import Recorder, joined
 from parallel_mcmc.solver.timeaxis import ONE_DEVICE
 
 SEGMENTS = 20
@@ -33,29 +35,40 @@ class InterruptedWarning(UserWarning):
     """Sampling was interrupted; what had been drawn is returned."""
 
 
+class Group(NamedTuple):
+    """Chains that are drawn in one call, and what keeps them."""
+
+    chains: slice
+    """Which of the run's."""
+    states: PyTree
+    """After the draws that ``recorder`` has, leaves ``(num_chains, ...)``."""
+    recorder: Recorder
+    """Is given every segment."""
+
+
 def run_segments(
     runner: Parallel | Sequential,
     kernel: Kernel,
-    states: PyTree,
+    groups: Sequence[Group],
     keys: jax.Array,
-    recorder: Recorder,
     length: int,
     *,
     placement: Placement = ON_ONE_DEVICE,
     progress_bar: bool = True,
 ) -> None:
-    """Draw what ``recorder`` does not have yet of the chains, in segments.
+    """Draw what the recorders do not have yet of the chains, in segments.
+
+    The next segment is of the group that has taken the least time: a slow chain does not keep the
+    others from being drawn to their end.
 
     Parameters
     ----------
     runner, kernel
         As :func:`run_chains` has them.
-    states
-        States after the draws that ``recorder`` has, leaves ``(num_chains, ...)``.
+    groups
+        As ``placement`` has them, all of one shape.
     keys
         Of every draw of the run, shape ``(num_chains, num_samples)``.
-    recorder
-        Is given every segment.
     length
         Draws of a segment.
     placement
@@ -64,9 +77,10 @@ def run_segments(
         Whether to show one.
     """
     num_samples = keys.shape[1]
+    recorders = [group.recorder for group in groups]
     progress = tqdm(
-        total=num_samples,
-        initial=recorder.drawn,
+        total=num_samples * len(groups),
+        initial=sum(recorder.drawn for recorder in recorders),
         # One bar for all processes.
         disable=not progress_bar or jax.process_index() > 0,
         unit="draw",
@@ -74,21 +88,33 @@ def run_segments(
     )
     failures = Failures()
     kernel, keys = placement.enter((kernel, keys))
-    states = placement.enter_states(states)
+    states = [placement.enter_states(group.states) for group in groups]
+    seconds = [0.0] * len(groups)
+    is_compiled = False
     try:
-        for start in range(recorder.drawn, num_samples, length):
+        while going := [n for n, one in enumerate(recorders) if one.drawn < num_samples]:
+            n = min(going, key=lambda n: (seconds[n], recorders[n].drawn))
+            begin = time.perf_counter()
+            start = recorders[n].drawn
             count = min(length, num_samples - start)
-            chunk, states = _run_segment(runner, kernel, states, keys, start, length, placement)
+            # A single group may be of one process among several, which all need all keys.
+            own = keys if len(groups) == 1 else keys[groups[n].chains]
+            chunk, states[n] = _run_segment(
+                runner, kernel, states[n], own, start, length, placement
+            )
             segment = _first_draws(placement.fetch(chunk), count)
-            recorder.record(segment)
+            recorders[n].record(segment)
             failures.add(segment.states.position, segment.info)
             progress.update(count)
+            # The first call may have compiled for all of them.
+            seconds[n] += time.perf_counter() - begin if is_compiled else 0.0
+            is_compiled = True
     except KeyboardInterrupt:
-        if not recorder.drawn:
+        drawn = min(recorder.drawn for recorder in recorders)
+        if not drawn:
             raise
         warnings.warn(
-            f"interrupted after {recorder.drawn} of {num_samples} draws; "
-            f"{recorder.after_interrupt()}",
+            f"interrupted after {drawn} of {num_samples} draws; {recorders[0].after_interrupt()}",
             InterruptedWarning,
             stacklevel=3,
         )
@@ -142,16 +168,28 @@ def _first_draws(segment: Chain, count: int) -> Chain:
     )
 
 
-def total_stats(parts: Sequence[ChainStats], num_samples: int) -> ChainStats:
-    """Return the statistics of a run from those of its segments; warn of a sequential finish."""
-    stats = ChainStats(
+def total_stats(groups: Sequence[Sequence[ChainStats]], num_samples: int) -> ChainStats:
+    """Return the statistics of a run; warn of a sequential finish.
+
+    Parameters
+    ----------
+    groups
+        The statistics of every segment, of one group of chains after the other.
+    num_samples
+        Draws of every chain.
+    """
+    stats = joined([_over_segments(parts) for parts in groups])
+    # Of all chains: the share of the draws that cost time.
+    total = num_samples * len(stats.fallback_steps)
+    warn_fallback(int(np.sum(stats.fallback_steps)), total, int(np.max(stats.iterations)))
+    return stats
+
+
+def _over_segments(parts: Sequence[ChainStats]) -> ChainStats:
+    return ChainStats(
         converged=np.all([p.converged for p in parts], axis=0),
         iterations=np.sum([p.iterations for p in parts], axis=0),
         gradient_evaluations=np.sum([p.gradient_evaluations for p in parts], axis=0),
         residual=np.max([p.residual for p in parts], axis=0),
         fallback_steps=np.sum([p.fallback_steps for p in parts], axis=0),
     )
-    # Of all chains: the share of the draws that cost time.
-    total = num_samples * len(stats.fallback_steps)
-    warn_fallback(int(np.sum(stats.fallback_steps)), total, int(np.max(stats.iterations)))
-    return stats

@@ -122,7 +122,10 @@ class Sequential:
 
 def map_chains(runner: Parallel | Sequential, run: Callable[[Any], Any], chains: PyTree) -> PyTree:
     """Return ``run`` of every chain, by ``runner``: of every entry of the leading axis."""
-    if isinstance(runner, Parallel) and jax.default_backend() == "cpu":
-        # A window of one chain fills a CPU; an accelerator takes all chains in one batch.
-        return jax.lax.map(run, chains)
-    return jax.vmap(run)(chains)
+    return jax.lax.map(run, chains) if is_one_by_one(runner) else jax.vmap(run)(chains)
+
+
+def is_one_by_one(runner: Parallel | Sequential) -> bool:
+    """Whether chains on one device are drawn one after the other, not all in one batch."""
+    # A window of one chain fills a CPU.
+    return isinstance(runner, Parallel) and jax.default_backend() == "cpu"

@@ -9,7 +9,13 @@ import jax
 
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential, map_chains
+from parallel_mcmc.kernels.chain import (
+    Chain,
+    Parallel,
+    Sequential,
+    is_one_by_one,
+    map_chains,
+)
 
 Runner = Parallel | Sequential
 
@@ -59,9 +65,11 @@ class Placement(Protocol):
         """Return a placement of which each process fetches the chains it is to keep."""
         ...
 
-    @property
-    def kept(self) -> slice:
-        """Which chains are fetched by this process."""
+    def groups(self, runner: Runner, num_chains: int) -> tuple[slice, ...]:
+        """Return which chains this process fetches, by those that are drawn in one call.
+
+        The groups are of one size and follow each other.
+        """
         ...
 
 
@@ -106,10 +114,11 @@ class OnOneDevice:
         """Return itself: it knows no other process."""
         return self
 
-    @property
-    def kept(self) -> slice:
-        """All chains."""
-        return slice(None)
+    def groups(self, runner: Runner, num_chains: int) -> tuple[slice, ...]:
+        """Return each chain by itself where nothing is lost by that, else all in one group."""
+        if is_one_by_one(runner) and jax.process_count() == 1:
+            return tuple(slice(chain, chain + 1) for chain in range(num_chains))
+        return (slice(0, num_chains),)
 
 
 ON_ONE_DEVICE = OnOneDevice()

@@ -89,6 +89,10 @@ class OverMesh:
             )
         return dataclasses.replace(self, only_own=jax.process_count() > 1)
 
+    def groups(self, runner: Runner, num_chains: int) -> tuple[slice, ...]:
+        """Return the chains that are fetched by this process, in one group."""
+        return (self.kept,)
+
     def settings(self) -> dict[str, str]:
         """Return the axes of the mesh."""
         return {"mesh": ", ".join(f"{name} {size}" for name, size in self.mesh.shape.items())}

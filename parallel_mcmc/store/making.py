@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from parallel_mcmc._errors import require_path
@@ -13,27 +14,32 @@ from parallel_mcmc.store.arrays import Arrays
 from parallel_mcmc.store.layout import Layout
 from parallel_mcmc.store.manifest import FILE, Manifest, sync
 from parallel_mcmc.store.recorder import OnDisk
-from parallel_mcmc.store.shards import own_folder
+from parallel_mcmc.store.shards import own_folder, shard_folders, shards_in
 
 
 def make_checkpoint(
-    path: str | os.PathLike[str], manifest: Manifest, plan: Layout, states: PyTree
-) -> Path:
+    path: str | os.PathLike[str],
+    manifests: Sequence[Manifest],
+    plan: Layout,
+    starts: Sequence[PyTree],
+) -> list[Path]:
     """Make a checkpoint with no draws yet.
 
     Parameters
     ----------
     path
         Folder of the run.
-    manifest, plan
-        What the checkpoint is.
-    states
-        States that the chains start from, leaves ``(num_chains, ...)``.
+    manifests
+        Of every group of this process's chains.
+    plan
+        Layout of each of them.
+    starts
+        States that the chains of each start from, leaves ``(num_chains, ...)``.
 
     Returns
     -------
-    Path
-        Folder of the checkpoint: that of the run, or the process's own of several.
+    list of Path
+        Folder of every group: that of the run if there is one group of one process.
 
     Raises
     ------
@@ -49,8 +55,11 @@ def make_checkpoint(
     new = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     new.mkdir()
     try:
-        OnDisk(new, manifest, plan, Arrays.create(new, plan.specs)).write_start(states)
-        manifest.write(new)
+        parts = zip(shards_in(new, len(manifests)), manifests, starts, strict=True)
+        for part, manifest, states in parts:
+            part.mkdir(exist_ok=True)
+            OnDisk(part, manifest, plan, Arrays.create(part, plan.specs)).write_start(states)
+            manifest.write(part)
         for part in new.rglob("*"):
             sync(part)
         new.rename(folder)
@@ -58,15 +67,16 @@ def make_checkpoint(
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
-    return folder
+    return shards_in(folder, len(manifests))
 
 
 def _require_new(folder: Path) -> Path:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         remedy = "Choose another path, or delete what is there"
         try:
-            run = Manifest.read(folder)
-            what = f"{run.drawn} of {run.num_samples} draws. pmc.resume({str(folder)!r}, kernel)"
+            runs = [Manifest.read(part) for part in shard_folders(folder)]
+            drawn = min(run.drawn for run in runs)
+            what = f"{drawn} of {runs[0].num_samples} draws. pmc.resume({str(folder)!r}, kernel)"
             remedy = f"It holds {what} goes on with them; to start anew, delete it"
         except ValueError:
             pass

@@ -25,7 +25,8 @@ class Manifest:
     key: dict[str, Any]
     """The key of the run, from :func:`parallel_mcmc.store.keys.encode`."""
     position: Any
-    """Structure of the positions, from :func:`parallel_mcmc.store.structure.encode`."""
+    """Structure of the positions of the process's chains, from
+    :func:`parallel_mcmc.store.structure.encode`."""
     solver: str | None
     """``"parallel"`` or ``"sequential"``; None where it was a method of the user's."""
     window: int | None
@@ -37,20 +38,32 @@ class Manifest:
     environments: tuple[dict[str, Any], ...]
     """Versions, device and programs, each with the draw from which on they made the run."""
     first_chain: int = 0
-    """Number of the first of the chains, where other processes keep others."""
+    """Number of the first of the chains, where other shards have others."""
     all_chains: int | None = None
-    """Chains of all processes; None if this one has all."""
+    """Chains of all shards; None if this one has all."""
     shards: int = 1
-    """Processes of the run."""
+    """Shards of the run: groups of chains with a folder each."""
+    processes: int = 1
+    """Processes of the run; of several, each has one shard."""
     segments: int = 0
     """Segments that are complete."""
     seconds: float = 0.0
-    """Time that they took."""
+    """Time that they took, with that of other shards in between."""
 
     @property
     def chains(self) -> slice:
         """Which chains of the run these are."""
         return slice(self.first_chain, self.first_chain + self.num_chains)
+
+    def of_chains(self, chains: slice) -> Manifest:
+        """Return the manifest of other chains of the run."""
+        count = chains.stop - chains.start
+        return dataclasses.replace(self, num_chains=count, first_chain=chains.start)
+
+    @property
+    def of_process(self) -> slice:
+        """Which chains of the run the process has, in this shard and others."""
+        return self.chains if self.processes > 1 else slice(0, self.total_chains)
 
     @property
     def total_chains(self) -> int:

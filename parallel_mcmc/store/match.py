@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.placement.base import Placement
+from parallel_mcmc.recording import joined
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.store import structure
 from parallel_mcmc.store.errors import CheckpointMismatchError, DamagedChunk
@@ -47,7 +49,7 @@ def own_positions(manifest: Manifest, initial_position: PyTree) -> PyTree:
     position = require_arrays("initial_position", initial_position)
     if manifest.total_chains == 1:
         return jax.tree.map(lambda leaf: leaf[None], position)
-    return position if manifest.shards == 1 else at(position, manifest.chains)
+    return position if manifest.processes == 1 else at(position, manifest.chains)
 
 
 def match(
@@ -125,7 +127,7 @@ def abstract_states(kernel: Kernel, position: PyTree, init_keys: jax.Array) -> P
 
 
 def match_states(
-    recorder: OnDisk,
+    recorders: Sequence[OnDisk],
     kernel: Kernel,
     init_keys: jax.Array,
     initial_position: PyTree,
@@ -140,26 +142,32 @@ def match_states(
     ValueError
         If those of the checkpoint are damaged, and ``initial_position`` is not given.
     """
-    num_chains = recorder.manifest.num_chains
+    num_chains = len(init_keys)
 
     def first_states(positions: PyTree) -> PyTree:
         if num_chains == 1:
             positions = at(positions, 0)
         return initial_states(kernel, positions, num_chains, init_keys)
 
-    try:
-        stored = recorder.state(0)
-    except DamagedChunk as damage:
-        if initial_position is None:
-            raise ValueError(
-                f"initial_position must be given again, since the checkpoint is damaged: {damage}"
-            ) from damage
-        recorder.write_start(first_states(initial_position))
-        return
-    if initial_position is None:
-        initial_position = stored.position
-    lines = _compare_states(stored, first_states(initial_position))
-    refuse(recorder.folder, *lines, accept_environment)
+    given = None if initial_position is None else first_states(initial_position)
+    starts, damaged = [], []
+    for recorder in recorders:
+        try:
+            starts.append(recorder.state(0))
+        except DamagedChunk as damage:
+            if given is None:
+                raise ValueError(
+                    "initial_position must be given again, since the checkpoint is damaged: "
+                    f"{damage}"
+                ) from damage
+            first = recorder.manifest.first_chain - recorders[0].manifest.first_chain
+            starts.append(at(given, slice(first, first + recorder.manifest.num_chains)))
+            damaged.append((recorder, starts[-1]))
+    stored = joined(starts)
+    lines = _compare_states(stored, first_states(stored.position) if given is None else given)
+    refuse(recorders[0].path, *lines, accept_environment)
+    for recorder, start in damaged:
+        recorder.write_start(start)
 
 
 def refuse(folder: Path, wrong: list[str], other: list[str], accept_environment: bool) -> None:

@@ -17,13 +17,13 @@ def open_draws(path: str | os.PathLike[str], group: str = "posterior") -> Any:
     """Return the complete draws of a checkpoint, which are read from disk as they are used.
 
     Nothing but the folder is needed, and memory only for what is used of it: select variables and
-    draws first, then compute. The run may be unfinished, or going on in another process. A run of
-    several processes has the draws that all of them have; joining theirs reads them.
+    draws first, then compute. The run may be unfinished, or going on in another process. A run in
+    shards, of processes or chains, has the draws that all of them have; joining theirs reads them.
 
     Parameters
     ----------
     path
-        Folder of the checkpoint.
+        Folder of the checkpoint, or of one of its shards.
     group
         ``"posterior"`` for the positions, ``"info"`` for the information about every transition.
 

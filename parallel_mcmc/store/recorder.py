@@ -39,6 +39,11 @@ class OnDisk:
         segments = self.manifest.segments - self._again
         return min(segments * self.manifest.segment_length, self.manifest.num_samples)
 
+    @property
+    def path(self) -> Path:
+        """Folder of the whole run."""
+        return self.folder if self.manifest.shards == 1 else self.folder.parent
+
     def draw_again(self, segments: int) -> None:
         """Go on from before the last ``segments``, which another process does not have yet.
 
@@ -79,7 +84,7 @@ class OnDisk:
         self.manifest, self._begin = after, now
 
     def beside(self, folder: Path) -> OnDisk:
-        """Return what another process of the run, or this one, has written to ``folder``."""
+        """Return the shard of the run that is in ``folder``."""
         manifest = Manifest.read(folder)
         layout = self._layout.of_chains(manifest.num_chains)
         return OnDisk(folder, manifest, layout, Arrays.open(folder, layout.specs))
@@ -89,7 +94,7 @@ class OnDisk:
         return f"returning those. {self._remedy()} draws the rest"
 
     def _remedy(self) -> str:
-        return f"pmc.resume({str(self.folder)!r}, kernel)"
+        return f"pmc.resume({str(self.path)!r}, kernel)"
 
     def state(self, segments: int) -> PyTree:
         """Return the state after a number of segments, leaves ``(num_chains, ...)``.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import jax
 from jax.sharding import Mesh
@@ -15,10 +14,9 @@ from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.choice import Choice
 from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import Parallel, Sequential
-from parallel_mcmc.placement.base import ON_ONE_DEVICE, Placement
-from parallel_mcmc.placement.over_mesh import OverMesh, require_chain_mesh
-from parallel_mcmc.sampling import Samples, chain_keys, chain_step_sizes
-from parallel_mcmc.segments import abstract_segment, run_segments, segment_length
+from parallel_mcmc.placement.base import Placement
+from parallel_mcmc.sampling import Samples, chain_step_sizes
+from parallel_mcmc.segments import Group, abstract_segment, run_segments, segment_length
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.store import keys, structure
 from parallel_mcmc.store.arrays import Arrays
@@ -26,15 +24,9 @@ from parallel_mcmc.store.identity import environment, run_settings, solver_setti
 from parallel_mcmc.store.layout import layout
 from parallel_mcmc.store.making import make_checkpoint
 from parallel_mcmc.store.manifest import Manifest
-from parallel_mcmc.store.match import (
-    abstract_states,
-    match,
-    match_states,
-    own_positions,
-    runner_of,
-)
 from parallel_mcmc.store.recorder import OnDisk
-from parallel_mcmc.store.shards import fewest, own_of_run, shard_folders, together
+from parallel_mcmc.store.reopening import reopen
+from parallel_mcmc.store.shards import fewest, shard_folders, together
 from parallel_mcmc.store.stored_samples import StoredSamples
 
 LONGEST_SEGMENT = 10_000
@@ -86,8 +78,9 @@ def begin(
     """
     placement = placement.by_process()
     all_chains, num_samples = draw_keys.shape[:2]
-    states = at(states, placement.kept)
-    num_chains = len(jax.tree.leaves(states)[0])
+    groups = placement.groups(runner, all_chains)
+    starts = [at(states, chains) for chains in groups]
+    states = at(states, slice(groups[0].start, groups[-1].stop))
     if every is None:
         largest = LARGEST_SEGMENT // sum(leaf.nbytes for leaf in jax.tree.leaves(states))
         most = max(1, min(LONGEST_SEGMENT, largest))
@@ -97,7 +90,7 @@ def begin(
         segment_length(runner, num_samples, require_positive_int("checkpoint_every", every)),
     )
     manifest = Manifest(
-        num_chains=num_chains,
+        num_chains=len(jax.tree.leaves(starts[0])[0]),
         num_samples=num_samples,
         segment_length=length,
         key=keys.encode(key),
@@ -106,15 +99,20 @@ def begin(
         choice=choice._asdict(),
         settings=run_settings(kernel, runner, placement),
         environments=(environment(kernel, states.position, from_draw=0),),
-        first_chain=placement.kept.start or 0,
+        first_chain=groups[0].start,
         all_chains=all_chains,
-        shards=jax.process_count(),
+        shards=len(groups) * jax.process_count(),
+        processes=jax.process_count(),
     )
-    own_keys = draw_keys[placement.kept, :length]
-    plan = layout(abstract_segment(runner, kernel, states, own_keys), num_samples)
-    folder = together(lambda: make_checkpoint(path, manifest, plan, states))
-    recorder = OnDisk(folder, manifest, plan, Arrays.open(folder, plan.specs))
-    return _run(recorder, runner, kernel, states, draw_keys, placement, progress_bar)
+    group_keys = draw_keys[groups[0], :length]
+    plan = layout(abstract_segment(runner, kernel, starts[0], group_keys), num_samples)
+    manifests = [manifest.of_chains(chains) for chains in groups]
+    folders = together(lambda: make_checkpoint(path, manifests, plan, starts))
+    recorders = [
+        OnDisk(folder, one, plan, Arrays.open(folder, plan.specs))
+        for folder, one in zip(folders, manifests, strict=True)
+    ]
+    return _run(recorders, runner, kernel, starts, draw_keys, placement, progress_bar)
 
 
 def resume(
@@ -131,7 +129,8 @@ def resume(
 
     The draws are, bit for bit, those of the run without the interruption. What the checkpoint
     holds is read and its checksums are verified first; if a chunk is damaged, the run goes on from
-    before it. Where all has been drawn already, nothing is drawn.
+    before it. Where each chain was written by itself, each goes on from where it is. Where all has
+    been drawn already, nothing is drawn.
 
     A log density is code, and a checkpoint holds none, so that the kernel must be given again. It
     is compared with that of the run: its class and numbers, the program of its log density and of
@@ -200,91 +199,54 @@ def resume(
     require_flag("progress_bar", progress_bar)
     require_flag("accept_environment", accept_environment)
     going = together(
-        lambda: _prepare(whole, kernel, initial_position, solver, accept_environment, mesh)
+        lambda: reopen(whole, kernel, initial_position, solver, accept_environment, mesh)
     )
-    recorder = going.recorder
-    recorder.keep_whole()
+    recorders = going.recorders
+    for recorder in recorders:
+        recorder.keep_whole()
     if going.is_new_environment:
-        run = recorder.manifest
-        now = environment(kernel, going.position, from_draw=recorder.drawn)
-        recorder.write_manifest(dataclasses.replace(run, environments=(*run.environments, now)))
-    begin = fewest(recorder.manifest.segments)
-    recorder.draw_again(recorder.manifest.segments - begin)
-    states = recorder.state(begin)
+        now = environment(kernel, going.position, from_draw=0)
+        # The first one last: it is compared, and stands for all.
+        for recorder in reversed(recorders):
+            run, here = recorder.manifest, now | {"from_draw": recorder.drawn}
+            recorder.write_manifest(
+                dataclasses.replace(run, environments=(*run.environments, here))
+            )
+    starts = []
+    for recorder in recorders:
+        begin = fewest(recorder.manifest.segments)
+        recorder.draw_again(recorder.manifest.segments - begin)
+        starts.append(recorder.state(begin))
     return _run(
-        recorder, going.runner, kernel, states, going.draw_keys, going.placement, progress_bar
+        recorders, going.runner, kernel, starts, going.draw_keys, going.placement, progress_bar
     )
-
-
-class _Going(NamedTuple):
-    """A run that can go on."""
-
-    recorder: OnDisk
-    runner: Parallel | Sequential
-    placement: Placement
-    position: PyTree
-    """Shapes and dtypes of the positions of the process's own chains."""
-    draw_keys: jax.Array
-    """Of all chains."""
-    is_new_environment: bool
-
-
-def _prepare(
-    path: Path,
-    kernel: Kernel,
-    initial_position: PyTree,
-    solver: str | Newton | None,
-    accept_environment: bool,
-    mesh: Mesh | None,
-) -> _Going:
-    """Open the process's checkpoint, and compare it with the arguments of :func:`resume`."""
-    folder = own_of_run(path)
-    manifest = Manifest.read(folder)
-    placement: Placement = ON_ONE_DEVICE
-    if mesh is not None:
-        placement = OverMesh(require_chain_mesh("mesh", mesh), manifest.total_chains)
-    placement = placement.by_process()
-    runner = placement.adapt(runner_of(manifest, solver, placement.blocks))
-    if initial_position is not None:
-        initial_position = own_positions(manifest, initial_position)
-    position, accepted = match(
-        folder, manifest, kernel, runner, placement, initial_position, accept_environment
-    )
-    init_keys, draw_keys = chain_keys(
-        keys.decode(manifest.key), manifest.total_chains, manifest.num_samples
-    )
-    init_keys = init_keys[manifest.chains]
-    shapes = abstract_states(kernel, position, init_keys)
-    own_keys = draw_keys[manifest.chains, : manifest.segment_length]
-    plan = layout(abstract_segment(runner, kernel, shapes, own_keys), manifest.num_samples)
-    recorder = OnDisk(folder, manifest, plan, Arrays.open(folder, plan.specs))
-    match_states(recorder, kernel, init_keys, initial_position, accept_environment)
-    return _Going(recorder, runner, placement, position, draw_keys, accepted)
 
 
 def _run(
-    recorder: OnDisk,
+    recorders: Sequence[OnDisk],
     runner: Parallel | Sequential,
     kernel: Kernel,
-    states: PyTree,
+    starts: Sequence[PyTree],
     draw_keys: jax.Array,
     placement: Placement,
     progress_bar: bool,
 ) -> Samples:
-    run = recorder.manifest
+    run = recorders[0].manifest
     run_segments(
         runner,
         kernel,
-        states,
+        [
+            Group(one.manifest.chains, start, one)
+            for one, start in zip(recorders, starts, strict=True)
+        ],
         draw_keys,
-        recorder,
         run.segment_length,
         placement=placement,
         progress_bar=progress_bar,
     )
     together(lambda: None)  # until all of them have written their chains
-    shards = [recorder]
-    if run.shards > 1:
-        shards = [recorder.beside(folder) for folder in shard_folders(recorder.folder.parent)]
+    shards = recorders
+    if run.processes > 1:
+        shards = [shards[0].beside(folder) for folder in shard_folders(shards[0].path)]
     step_sizes = chain_step_sizes(kernel, run.total_chains)
     return StoredSamples.of(shards, Choice(**run.choice), step_sizes)

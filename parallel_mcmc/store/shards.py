@@ -1,4 +1,4 @@
-"""The shards of a run by several processes: each keeps a checkpoint of its own chains."""
+"""The shards of a run: checkpoints of a part of its chains, one for each process or group."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ T = TypeVar("T")
 PREFIX = "shard-"
 
 
+def shards_in(folder: Path, count: int) -> list[Path]:
+    """Return where as many shards are kept: ``folder`` itself if it is only one."""
+    return [folder] if count == 1 else [folder / f"{PREFIX}{n:05d}" for n in range(count)]
+
+
 def own_folder(folder: Path) -> Path:
     """Return where this process keeps its chains: ``folder`` itself if it is the only one."""
-    if jax.process_count() == 1:
-        return folder
-    return folder / f"{PREFIX}{jax.process_index():05d}"
+    return shards_in(folder, jax.process_count())[jax.process_index()]
 
 
 def shard_folders(folder: Path) -> list[Path]:
@@ -37,27 +40,32 @@ def shard_folders(folder: Path) -> list[Path]:
     count = Manifest.read(found[0]).shards
     if len(found) != count:
         raise ValueError(
-            f"path must hold the shards of all {count} processes of the run, got {len(found)} in "
-            f"{str(folder)!r}"
+            f"path must hold all {count} shards of the run, got {len(found)} in {str(folder)!r}"
         )
     return found
 
 
-def own_of_run(folder: Path) -> Path:
-    """Return this process's checkpoint of a run.
+def own_of_run(folder: Path) -> list[Path]:
+    """Return this process's checkpoints of a run, by the order of their chains.
 
     Raises
     ------
     ValueError
-        If another number of processes began it.
+        If another number of processes began it, or the folder is one shard of several.
     """
-    shards = len(shard_folders(folder))
-    if shards != jax.process_count():
+    found = shard_folders(folder)
+    run = Manifest.read(found[0])
+    if len(found) != run.shards:
+        raise ValueError(
+            f"path must be that of the whole run, {str(folder.parent)!r}, got one of its "
+            f"{run.shards} shards: {str(folder)!r}"
+        )
+    if run.processes != jax.process_count():
         raise ValueError(
             f"path must be of a run by as many processes as there are, {jax.process_count()}, got "
-            f"one by {shards}: {str(folder)!r}"
+            f"one by {run.processes}: {str(folder)!r}"
         )
-    return own_folder(folder)
+    return found if run.processes == 1 else [own_folder(folder)]
 
 
 def together(action: Callable[[], T]) -> T:

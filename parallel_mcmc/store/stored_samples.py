@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import jax
-import numpy as np
-
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.choice import Choice
+from parallel_mcmc.recording import joined
 from parallel_mcmc.sampling import Samples
 from parallel_mcmc.segments import total_stats
 from parallel_mcmc.store.errors import DamagedChunk
@@ -27,13 +25,13 @@ class StoredSamples(Samples):
         """Return the samples of what recorders have of a run, each of some of its chains."""
         self = object.__new__(cls)
         segments = min(shard.manifest.segments for shard in shards)
-        parts = zip(*(shard.stats(segments) for shard in shards), strict=True)
-        stats = total_stats([_joined(part) for part in parts], shards[0].manifest.num_samples)
+        parts = [shard.stats(segments) for shard in shards]
+        stats = total_stats(parts, shards[0].manifest.num_samples)
         # The dataclass is frozen, and its fields for the draws stay unset.
         self.__dict__.update(
             _shards=shards,
             stats=stats._replace(choice=choice),
-            final_state=_joined([shard.state(segments) for shard in shards]),
+            final_state=joined([shard.state(segments) for shard in shards]),
             step_size=step_size,
             sampling_time=max(shard.manifest.seconds for shard in shards),
         )
@@ -60,12 +58,11 @@ class StoredSamples(Samples):
 
     @property
     def _path(self) -> str:
-        folder = self._shards[0].folder
-        return str(folder if len(self._shards) == 1 else folder.parent)
+        return str(self._shards[0].path)
 
     def _read(self, name: str) -> PyTree:
         try:
-            return _joined(
+            return joined(
                 [shard.read(getattr(shard.names, name), self._drawn) for shard in self._shards]
             )
         except DamagedChunk as damage:
@@ -80,10 +77,3 @@ class StoredSamples(Samples):
             f"<{self._drawn} of {run.num_samples} draws of {run.total_chains} chains in "
             f"{self._path!r}>"
         )
-
-
-def _joined(parts: Sequence[PyTree]) -> PyTree:
-    """Return the leaves of several shards along the axis of the chains."""
-    if len(parts) == 1:
-        return parts[0]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

@@ -123,7 +123,7 @@ def test_as_many_processes_must_resume_as_began(undisturbed):
 def test_a_missing_shard_is_named(undisturbed, tmp_path):
     part = shards.shard_folders(undisturbed[0])[1]
     (tmp_path / part.name).symlink_to(part)
-    with pytest.raises(ValueError, match="the shards of all 2 processes of the run, got 1"):
+    with pytest.raises(ValueError, match="all 2 shards of the run, got 1"):
         pmc.store.open_draws(tmp_path)
 
 
