@@ -18,6 +18,7 @@ from typing import NamedTuple
 FOLDER = pathlib.Path(__file__).resolve().parent
 SMALL = ("--only", "german", "eight", "--sides", "auto", "blackjax", "numpyro")
 SMALL += ("blackjax drop-in", "numpyro drop-in")
+SUITE = ("--only", "banana", "mixture", "-", "--sides", "auto", "blackjax")
 LARGE = ("--only", "logistic", "linear")
 
 
@@ -41,6 +42,7 @@ PROGRAMS = {
         [
             [*SMALL, "--repeats", "5", "--x32", "--name", "small, float32"],
             [*SMALL, "--repeats", "5", "--name", "small, float64"],
+            [*SUITE, "--repeats", "5", "--name", "suite, float64"],
             [*LARGE, "--kernels", "HMC", "--chains", "1", "--repeats", "3", "--x32"]
             + ["--sides", "auto", "blackjax", "--name", "large, float32"],
             [*LARGE, "--kernels", "HMC", "--chains", "1", "--repeats", "3"]

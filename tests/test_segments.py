@@ -138,6 +138,18 @@ def test_an_interrupt_before_every_chain_has_draws_is_one(monkeypatch, order):
         draw()
 
 
+@pytest.mark.parametrize(
+    ("num_chains", "count"), [(1, 1), (16, 16), (17, 1), (18, 9), (64, 16), (100, 10)]
+)
+def test_many_chains_are_in_at_most_sixteen_groups(monkeypatch, num_chains, count):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    groups = ON_ONE_DEVICE.groups(Parallel(None, 10), num_chains)
+    assert len(groups) == count
+    chains = [chain for group in groups for chain in range(num_chains)[group]]
+    assert chains == list(range(num_chains))
+    assert len({group.stop - group.start for group in groups}) == 1
+
+
 def test_one_progress_bar_counts_the_draws_of_all_groups(monkeypatch):
     bars = []
 

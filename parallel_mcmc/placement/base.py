@@ -19,6 +19,9 @@ from parallel_mcmc.kernels.chain import (
 
 Runner = Parallel | Sequential
 
+MOST_GROUPS = 16
+"""Groups of chains that are drawn and stored apart."""
+
 
 class Placement(Protocol):
     """Where the chains of a run are drawn."""
@@ -115,10 +118,18 @@ class OnOneDevice:
         return self
 
     def groups(self, runner: Runner, num_chains: int) -> tuple[slice, ...]:
-        """Return each chain by itself where nothing is lost by that, else all in one group."""
-        if is_one_by_one(runner) and jax.process_count() == 1:
-            return tuple(slice(chain, chain + 1) for chain in range(num_chains))
-        return (slice(0, num_chains),)
+        """Return each chain by itself where nothing is lost by that, else all in one group.
+
+        Many chains are in groups of a few: every group is written apart.
+        """
+        if not is_one_by_one(runner) or jax.process_count() > 1:
+            return (slice(0, num_chains),)
+        size = next(
+            size
+            for size in range(-(-num_chains // MOST_GROUPS), num_chains + 1)
+            if num_chains % size == 0
+        )
+        return tuple(slice(first, first + size) for first in range(0, num_chains, size))
 
 
 ON_ONE_DEVICE = OnOneDevice()
