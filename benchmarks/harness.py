@@ -25,6 +25,8 @@ import jax
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=65536"
+"""Has XLA compile the loops of small models into one kernel on a CPU, as later versions do."""
 PACKAGES = ("parallel_mcmc", "jax", "blackjax", "numpyro", "arviz")
 
 
@@ -33,6 +35,9 @@ def parser_of(program: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(program or "").split("\n")[0])
     parser.add_argument("--platform", help="JAX backend, such as cpu or cuda; by default the best")
     parser.add_argument("--x32", action="store_true", help="single precision")
+    parser.add_argument(
+        "--one-kernel", action="store_true", help="XLA compiles small loops into one kernel"
+    )
     parser.add_argument("--save", action="store_true", help="keep the tables in results/")
     return parser
 
@@ -40,6 +45,9 @@ def parser_of(program: str | None) -> argparse.ArgumentParser:
 def start(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Parse the options, set JAX up by them, and print the stamp."""
     options = parser.parse_args()
+    if options.one_kernel:
+        # XLA reads it before the first computation.
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ONE_KERNEL}"
     if options.platform:
         jax.config.update("jax_platforms", options.platform)
     jax.config.update("jax_enable_x64", not options.x32)

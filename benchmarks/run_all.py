@@ -42,6 +42,7 @@ PROGRAMS = {
         [
             [*SMALL, "--repeats", "5", "--x32", "--name", "small, float32"],
             [*SMALL, "--repeats", "5", "--name", "small, float64"],
+            [*SMALL, "--repeats", "5", "--x32", "--one-kernel", "--name", "small, one kernel"],
             [*SUITE, "--repeats", "5", "--name", "suite, float64"],
             [*LARGE, "--kernels", "HMC", "--chains", "1", "--repeats", "3", "--x32"]
             + ["--sides", "auto", "blackjax", "--name", "large, float32"],
@@ -54,7 +55,7 @@ PROGRAMS = {
         "effective.py", [["--draws", "2048"]], ["--draws", "1024", "--repeats", "1"]
     ),
     "startup": Program("startup.py", [[]], ["--repeats", "1"]),
-    "scaling": Program("scaling.py", [["--x32", "--largest", "14"]], ["--axes", "chains", "--x32"]),
+    "scaling": Program("scaling.py", [["--x32", "--largest", "18"]], ["--axes", "chains", "--x32"]),
     "iteration": Program("iteration.py", [["--x32"]], ["--x32", "--parts", "chaos"]),
     "parts": Program("parts.py", [["--x32"]], ["--", "-k", "random"]),
     "roofline": Program(
