@@ -45,9 +45,11 @@ def parser_of(program: str | None) -> argparse.ArgumentParser:
 def start(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Parse the options, set JAX up by them, and print the stamp."""
     options = parser.parse_args()
-    if options.one_kernel:
-        # XLA reads it before the first computation.
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ONE_KERNEL}"
+    flags = os.environ.get("XLA_FLAGS", "")
+    if options.one_kernel and ONE_KERNEL not in flags:
+        # Once more, since XLA reads it before the first computation, which an import may make.
+        environment = os.environ | {"XLA_FLAGS": f"{flags} {ONE_KERNEL}"}
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
     if options.platform:
         jax.config.update("jax_platforms", options.platform)
     jax.config.update("jax_enable_x64", not options.x32)

@@ -55,7 +55,7 @@ PROGRAMS = {
         "effective.py", [["--draws", "2048"]], ["--draws", "1024", "--repeats", "1"]
     ),
     "startup": Program("startup.py", [[]], ["--repeats", "1"]),
-    "scaling": Program("scaling.py", [["--x32", "--largest", "18"]], ["--axes", "chains", "--x32"]),
+    "scaling": Program("scaling.py", [["--x32", "--largest", "16"]], ["--axes", "chains", "--x32"]),
     "iteration": Program("iteration.py", [["--x32"]], ["--x32", "--parts", "chaos"]),
     "parts": Program("parts.py", [["--x32"]], ["--", "-k", "random"]),
     "roofline": Program(
