@@ -22,7 +22,8 @@ import numpy as np
 import numpyro.infer
 from blackjax.util import run_inference_algorithm
 from harness import Table, in_turn, parser_of, start
-from posteriors import PROBLEMS, REFERENCES, Problem
+from posteriors import PROBLEMS, Problem
+from references import REFERENCES
 
 import parallel_mcmc as pmc
 import parallel_mcmc.blackjax

@@ -1,25 +1,15 @@
 """Posteriors that several of these programs draw from; log densities are without constants."""
 
-import pathlib
-import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 from german_credit import whitened_posterior
-from jax.flatten_util import ravel_pytree
-from numpyro.infer.util import initialize_model
 
 import parallel_mcmc as pmc
 from parallel_mcmc.data import load_eight_schools
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
-
-from validation import posteriordb  # noqa: E402
 
 
 def eight_schools(mu, log_tau, theta):
@@ -118,27 +108,6 @@ def gaussian() -> Problem:
     return Problem(logdensity, 100, 2048, 0.15, 0.3, 5)
 
 
-def reference_posterior(name: str) -> Problem:
-    """Return a posterior of posteriordb, unconstrained and whitened by the Laplace covariance.
-
-    In double precision only, in which alone the mode of some is found.
-    """
-    data = posteriordb.load(name)[0]
-    model = initialize_model(jax.random.key(0), posteriordb.MODELS[name], model_kwargs=data)
-    start, unravel = ravel_pytree(model.param_info.z)
-
-    def potential(q):
-        return model.potential_fn(unravel(q))
-
-    hessian = jax.jit(jax.hessian(potential))
-    found = scipy.optimize.minimize(
-        jax.jit(jax.value_and_grad(potential)), start, jac=True, hess=hessian, method="trust-exact"
-    )
-    mode = jnp.asarray(found.x)
-    factor = jnp.linalg.cholesky(jnp.linalg.inv(hessian(mode)))
-    return Problem(lambda w: -potential(mode + factor @ w), start.size, 2048, 0.3, 0.3, 5)
-
-
 PROBLEMS: dict[str, Callable[[], Problem]] = {
     "german credit": german_credit,
     "eight schools": schools,
@@ -147,7 +116,4 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "gaussian 100-D": gaussian,
     "logistic 50,000 x 100": lambda: regression(50_000, 100, True, 512),
     "linear 200,000 x 50": lambda: regression(200_000, 50, False, 512),
-}
-REFERENCES: dict[str, Callable[[], Problem]] = {
-    name: partial(reference_posterior, name) for name in posteriordb.MODELS
 }

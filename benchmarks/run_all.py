@@ -16,8 +16,9 @@ import time
 from typing import NamedTuple
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-SMALL = ("--only", "german", "eight", "--sides", "auto", "blackjax", "numpyro")
-SMALL += ("blackjax drop-in", "numpyro drop-in")
+SIDES = ("--sides", "auto", "blackjax", "numpyro", "blackjax drop-in", "numpyro drop-in")
+SMALL = ("--only", "german", "eight", *SIDES)
+TINY = ("--only", "eight", *SIDES)
 SUITE = ("--only", "banana", "mixture", "-", "--sides", "auto", "blackjax")
 LARGE = ("--only", "logistic", "linear")
 
@@ -42,7 +43,7 @@ PROGRAMS = {
         [
             [*SMALL, "--repeats", "5", "--x32", "--name", "small, float32"],
             [*SMALL, "--repeats", "5", "--name", "small, float64"],
-            [*SMALL, "--repeats", "5", "--x32", "--one-kernel", "--name", "small, one kernel"],
+            [*TINY, "--repeats", "5", "--x32", "--one-kernel", "--name", "small, one kernel"],
             [*SUITE, "--repeats", "5", "--name", "suite, float64"],
             [*LARGE, "--kernels", "HMC", "--chains", "1", "--repeats", "3", "--x32"]
             + ["--sides", "auto", "blackjax", "--name", "large, float32"],

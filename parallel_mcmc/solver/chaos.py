@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, at
+from parallel_mcmc._tree import PyTree, at, num_steps
 from parallel_mcmc.solver.plain_loop import run_sequentially
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.solution import Solution
@@ -60,18 +60,17 @@ def unless_chaotic(
         Length of the history of residuals.
     """
     growth = early_growth(recurrence, initial_state, at(inputs, slice(PROBED_STEPS)))
-    none = jnp.zeros_like(growth)
 
     def plain_loop() -> tuple[Solution, PyTree]:
         states, aux = run_sequentially(recurrence, initial_state, inputs)
-        total = jnp.array(jax.tree.leaves(states)[0].shape[0])
+        total = jnp.array(num_steps(inputs))
         history = jnp.full(max_iterations, jnp.nan, growth.dtype)
         solution = Solution(
             states=states,
             converged=jnp.array(False),
             iterations=jnp.array(0),
             evaluations=total,
-            residual=none,
+            residual=jnp.zeros_like(growth),
             fallback_steps=total,
             residual_history=history,
             growth=growth,

@@ -37,18 +37,12 @@ def finish_sequentially(
     """
     last = select(start > 0, at(states, jnp.maximum(row + start - 1, 0)), before)
 
-    def put(buffers: PyTree, t: jax.Array, values: PyTree) -> PyTree:
-        # Not by `.at[t].set`: its check of the bounds takes longer than a short step.
-        return jax.tree.map(
-            lambda buffer, leaf: jax.lax.dynamic_update_index_in_dim(buffer, leaf, t, axis=0),
-            buffers,
-            values,
-        )
-
     def body(carry: tuple) -> tuple:
         t, state, states, aux = carry
         state, record = recurrence.step(state, at(inputs, t))
-        return t + 1, state, put(states, t, state), put(aux, t, record)
+        put = jax.tree.map(lambda buffer, leaf: buffer.at[t].set(leaf), states, state)
+        put_aux = jax.tree.map(lambda buffer, leaf: buffer.at[t].set(leaf), aux, record)
+        return t + 1, state, put, put_aux
 
     carry = row + start, last, states, aux
     return jax.lax.while_loop(lambda c: c[0] < row + stop, body, carry)[2:]

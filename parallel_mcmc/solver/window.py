@@ -78,38 +78,6 @@ def solve_recurrence(
         What the steps recorded, leading axis T.
     """
     total = num_steps(inputs) if total is None else total
-    iterate = partial(
-        _iterate,
-        recurrence,
-        method,
-        initial_state,
-        inputs,
-        window,
-        max_iterations,
-        tolerance,
-        scale,
-        initial_guess,
-        axis,
-        total,
-    )
-    if not is_probed(recurrence, window, axis):
-        return iterate()
-    return unless_chaotic(iterate, recurrence, initial_state, inputs, max_iterations)
-
-
-def _iterate(
-    recurrence: Recurrence,
-    method: Newton,
-    initial_state: PyTree,
-    inputs: PyTree,
-    window: int,
-    max_iterations: int,
-    tolerance: jax.Array | float,
-    scale: jax.Array | None,
-    initial_guess: PyTree | None,
-    axis: TimeAxis,
-    total: int,
-) -> tuple[Solution, PyTree]:
     length = window // axis.size
     # One window needs no room to slide in.
     several = window < total
@@ -235,50 +203,57 @@ def _iterate(
             aux=written(carry.aux, step.aux, row),
         )
 
-    shapes = jax.eval_shape(recurrence.step, initial_state, at(inputs, 0))
-    states, aux = jax.tree.map(
-        lambda leaf: jnp.zeros((num_steps(padded), *leaf.shape), leaf.dtype), shapes
-    )
     dim, dtype = _vector_type(recurrence, initial_state)
-    guess = predict(initial_state, 0)
-    memory = method.initial_memory(length, dim, dtype)
-    start = _Carry(
-        done=jnp.array(0),
-        blocked=jnp.array(False),
-        anchor=axis.before(initial_state, guess),
-        guess=guess,
-        memory=memory if several else memory._replace(value=()),
-        states=states,
-        aux=aux,
-        iterations=jnp.array(0),
-        residual=jnp.zeros((), dtype),
-        history=jnp.full(max_iterations, jnp.nan, dtype),
-        growth=jnp.full((), jnp.nan, dtype),
-    )
 
-    def unfinished(carry: _Carry) -> jax.Array:
-        # Chaos spreads errors faster than iterations mend them. A chain that is slow for another
-        # reason keeps its budget.
-        too_slow = carry.done * max_iterations < total * carry.iterations
-        chaotic = (carry.growth * window > CHAOS) & too_slow
-        within = (carry.done < total) & (carry.iterations < max_iterations)
-        return within & ~carry.blocked & ~chaotic
+    def iterate() -> tuple[Solution, PyTree]:
+        shapes = jax.eval_shape(recurrence.step, initial_state, at(inputs, 0))
+        states, aux = jax.tree.map(
+            lambda leaf: jnp.zeros((num_steps(padded), *leaf.shape), leaf.dtype), shapes
+        )
+        guess = predict(initial_state, 0)
+        memory = method.initial_memory(length, dim, dtype)
+        start = _Carry(
+            done=jnp.array(0),
+            blocked=jnp.array(False),
+            anchor=axis.before(initial_state, guess),
+            guess=guess,
+            memory=memory if several else memory._replace(value=()),
+            states=states,
+            aux=aux,
+            iterations=jnp.array(0),
+            residual=jnp.zeros((), dtype),
+            history=jnp.full(max_iterations, jnp.nan, dtype),
+            growth=jnp.full((), jnp.nan, dtype),
+        )
 
-    end = jax.lax.while_loop(unfinished, body, start)
-    finish = partial(finish_sequentially, recurrence, inputs)
-    states, aux = axis.in_turn(finish, initial_state, end.done, total, length, end.states, end.aux)
-    per_iteration = window * method.jacobian.evaluations(dim)
-    solution = Solution(
-        states=jax.tree.map(lambda leaf: leaf[:total], states),
-        converged=end.done == total,
-        iterations=end.iterations,
-        evaluations=end.iterations * per_iteration + (total - end.done),
-        residual=end.residual,
-        fallback_steps=total - end.done,
-        residual_history=end.history,
-        growth=end.growth,
-    )
-    return solution, jax.tree.map(lambda leaf: leaf[:total], aux)
+        def unfinished(carry: _Carry) -> jax.Array:
+            # A chain that is slow for another reason than chaos keeps its budget.
+            too_slow = carry.done * max_iterations < total * carry.iterations
+            chaotic = (carry.growth * window > CHAOS) & too_slow
+            within = (carry.done < total) & (carry.iterations < max_iterations)
+            return within & ~carry.blocked & ~chaotic
+
+        end = jax.lax.while_loop(unfinished, body, start)
+        finish = partial(finish_sequentially, recurrence, inputs)
+        states, aux = axis.in_turn(
+            finish, initial_state, end.done, total, length, end.states, end.aux
+        )
+        per_iteration = window * method.jacobian.evaluations(dim)
+        solution = Solution(
+            states=jax.tree.map(lambda leaf: leaf[:total], states),
+            converged=end.done == total,
+            iterations=end.iterations,
+            evaluations=end.iterations * per_iteration + (total - end.done),
+            residual=end.residual,
+            fallback_steps=total - end.done,
+            residual_history=end.history,
+            growth=end.growth,
+        )
+        return solution, jax.tree.map(lambda leaf: leaf[:total], aux)
+
+    if not is_probed(recurrence, window, axis):
+        return iterate()
+    return unless_chaotic(iterate, recurrence, initial_state, inputs, max_iterations)
 
 
 def _vector_type(recurrence: Recurrence, state: PyTree) -> tuple[int, Any]:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,8 +47,7 @@ def test_the_growth_of_a_constant_is_minus_infinity():
 )
 def test_what_is_probed(on_cpu, margin, window, axis, probed):
     recurrence = plain_recurrence(logistic_map)
-    if margin is not None:
-        recurrence = recurrence.__class__(recurrence.step, recurrence.chart, margin=margin)
+    recurrence = dataclasses.replace(recurrence, margin=margin)
     assert is_probed(recurrence, window, axis) is probed
 
 
