@@ -90,8 +90,14 @@ def german_credit() -> Problem:
 
 
 def schools() -> Problem:
-    """Return the eight schools, non-centred."""
-    return Problem(lambda q: eight_schools(5 * q[0], 1.5 * q[1], q[2:]), 10, 16384, 0.1, 0.25, 8)
+    """Return the eight schools, non-centred, in units of their standard deviations."""
+    sd = jnp.sqrt(jnp.array([20.0, 1.2, *[0.9] * 8]))
+
+    def logdensity(w):
+        q = sd * w
+        return eight_schools(q[0], q[1], q[2:])
+
+    return Problem(logdensity, 10, 16384, 0.1, 0.25, 8)
 
 
 def gaussian() -> Problem:

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 from harness import Table, in_turn, parser_of, start
 from hlo import Launch, launches, number, total
 from machine_model import Machine, measured_cpu, predicted, published
-from posteriors import PROBLEMS, Problem, eight_schools, german_credit
+from posteriors import PROBLEMS, Problem, german_credit, schools
 
 from parallel_mcmc.kernels.base import BoundKernel
 from parallel_mcmc.kernels.chain import Parallel
@@ -49,17 +49,6 @@ SHOWN = 1024
 """The shortest chain in the table; shorter ones are for the crossover."""
 # Turns of the loops that are compiled and timed.
 STEPS, ITERATIONS = 256, 4
-
-
-def schools() -> Problem:
-    """Return the eight schools in units of their standard deviations, as ``solver.py`` has them."""
-    sd = jnp.sqrt(jnp.array([20.0, 1.2, *[0.9] * 8]))
-
-    def logdensity(w):
-        q = sd * w
-        return eight_schools(q[0], q[1], q[2:])
-
-    return Problem(logdensity, 10, 8192, 0.1, 0.25, 8)
 
 
 class Case(NamedTuple):

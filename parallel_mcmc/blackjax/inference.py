@@ -19,6 +19,7 @@ from parallel_mcmc._errors import (
     require_key,
     warn_fallback,
 )
+from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, any_traced, as_partial
 from parallel_mcmc.blackjax.generic import NotSolvable, settled
 from parallel_mcmc.blackjax.plans import Run, SequentialPlan, choose_plan
@@ -113,17 +114,18 @@ def run_inference_algorithm(
         # The order of older versions, by position.
         moved = _state_and_info if isinstance(progress_bar, bool) else progress_bar
         transform, progress_bar = moved, transform
-    run = run_algorithm(
-        rng_key,
-        inference_algorithm,
-        num_steps,
-        initial_state,
-        initial_position,
-        transform,
-        progress_bar,
-        solver=solver,
-        window=window,
-    )
+    with full_precision():
+        run = run_algorithm(
+            rng_key,
+            inference_algorithm,
+            num_steps,
+            initial_state,
+            initial_position,
+            transform,
+            progress_bar,
+            solver=solver,
+            window=window,
+        )
     if not any_traced(run.fallback_steps):
         warn_fallback(int(run.fallback_steps), int(num_steps), int(run.iterations))
     return run.final_state, run.history

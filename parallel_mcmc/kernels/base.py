@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._errors import require_arrays, require_finite, require_object
+from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.solver.jacobian import Surrogate
 from parallel_mcmc.solver.method import Newton
@@ -149,6 +150,7 @@ def require_finite_density(value: jax.Array) -> None:
         )
 
 
+@full_precision()
 def initial_state(logdensity_fn: Callable, position: PyTree) -> GradientState:
     """Return the state at ``position``.
 

@@ -16,6 +16,7 @@ from parallel_mcmc._errors import (
     require_like,
     require_sequence,
 )
+from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, any_traced, as_partial, pytree
 from parallel_mcmc.kernels.base import BoundKernel
 from parallel_mcmc.kernels.whitened import LARGEST_DENSE
@@ -85,6 +86,7 @@ class Gibbs:
             key = require_key("key", key)
         return tuple(self.draw_noise(key))
 
+    @full_precision()
     def step(self, state: GibbsState, draw: tuple) -> tuple[GibbsState, GibbsInfo]:
         """Make one sweep: every conditional in turn; deterministic."""
         position = state.position

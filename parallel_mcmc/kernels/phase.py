@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_key
+from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import STATIC, PyTree, any_traced, pytree
 from parallel_mcmc.kernels.base import PhaseState, initial_state
 from parallel_mcmc.kernels.whitened import LARGEST_DENSE, Flat, WhitenedKernel, WhitenedTarget
@@ -133,6 +134,7 @@ class PhaseKernel(WhitenedKernel):
         state = initial_state(self.logdensity_fn, position)
         return PhaseState(state.position, self.initial_momentum(key, state.position), *state[1:])
 
+    @full_precision()
     def move(self, state: PhaseState, position: PyTree) -> PhaseState:
         """Return the state at another position with the old momentum."""
         value, gradient = jax.value_and_grad(self.logdensity_fn)(position)
@@ -150,6 +152,7 @@ class PhaseKernel(WhitenedKernel):
         """Return the Jacobian on a unit Gaussian, shape ``(2, 2, 1)``."""
         return self.unit_gaussian(draw)[0][:, :, None]
 
+    @full_precision()
     def predict(self, chart: Chart, state: FlatPhase, draws: Any) -> FlatPhase:
         """Guess the coming states: the kernel on the unit Gaussian seen from ``state``."""
         matrix, noise = jax.vmap(self.unit_gaussian)(draws)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._errors import require_callable, require_positive
+from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, as_partial, pytree
 from parallel_mcmc.kernels.base import DensityState, checked_position, require_finite_density
 from parallel_mcmc.kernels.gate import HARD_GATE, Gate, require_gate
@@ -38,6 +39,7 @@ class RMH(MetropolisKernel):
         """Return Picard iteration: exact as soon as the accept decisions are right."""
         return picard_without_safeguards()
 
+    @full_precision()
     def init(self, position: PyTree, key: jax.Array | None = None) -> DensityState:
         """Return the state at ``position``; raises ValueError if it cannot start there."""
         position = checked_position(self.logdensity_fn, position)
@@ -45,6 +47,7 @@ class RMH(MetropolisKernel):
         require_finite_density(value)
         return DensityState(position, value)
 
+    @full_precision()
     def move(self, state: DensityState, position: PyTree) -> DensityState:
         """Return the state at another position, at one evaluation."""
         return DensityState(position, self.logdensity_fn(position))

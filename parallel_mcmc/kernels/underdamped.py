@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_callable, require_positive
+from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, all_finite, as_partial, pytree, select
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.phase import FlatPhase, PhaseKernel, with_momentum
@@ -39,6 +40,7 @@ class UnderdampedLangevin(PhaseKernel):
         vector = ravel_pytree(position)[0]
         return jax.random.normal(key, vector.shape, vector.dtype)
 
+    @full_precision()
     def unit_gaussian(self, draw: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the product of the five parts, on a force of ``-w``."""
         h, (decay, gain) = self.step_size, self._refreshment()

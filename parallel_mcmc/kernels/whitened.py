@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._errors import require_key
+from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, any_traced, num_steps, pytree, repeated
 from parallel_mcmc.kernels.base import BoundKernel, DensityState, GradientState, initial_state
 from parallel_mcmc.kernels.metric import Metric
@@ -53,6 +54,7 @@ class WhitenedTarget:
         """Return the position at whitened coordinates ``w``."""
         return ravel_pytree(self.position)[1](self.metric.color(w))
 
+    @full_precision()
     def evaluate(self, w: jax.Array) -> Any:
         """Return ``w`` with the log density and its gradient there."""
         value, gradient = jax.value_and_grad(lambda w: self.logdensity_fn(self.to_position(w)))(w)
@@ -79,6 +81,7 @@ class WhitenedTarget:
 class DensityTarget(WhitenedTarget):
     """A log density as a function of the whitened position, without its gradient."""
 
+    @full_precision()
     def evaluate(self, w: jax.Array) -> FlatDensity:
         """Return ``w`` with the log density there."""
         return FlatDensity(w, self.logdensity_fn(self.to_position(w)).astype(w.dtype))
@@ -148,6 +151,7 @@ class WhitenedKernel:
         """Return the state at ``position``; raises ValueError if it cannot start there."""
         return initial_state(self.logdensity_fn, position)
 
+    @full_precision()
     def move(self, state: Any, position: PyTree) -> Any:
         """Return the state at another position, at one gradient evaluation."""
         return GradientState(position, *jax.value_and_grad(self.logdensity_fn)(position))

@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 from numpyro.util import is_prng_key
 
 from parallel_mcmc import kernels
+from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.whitened import WhitenedKernel
 from parallel_mcmc.numpyro.state import AdaptState, SamplerState, as_fields, transition_key
@@ -189,6 +190,7 @@ def _take(tree: PyTree, kept: slice) -> PyTree:
 
 
 @jax.jit
+@full_precision()
 def _potential_gradients(logdensity: Partial, positions: PyTree) -> PyTree:
     return _map_draws(jax.grad(lambda position: -logdensity(position)), positions)
 

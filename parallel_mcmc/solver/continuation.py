@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, num_steps
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.operators import Operator
@@ -27,6 +28,7 @@ def fits_inputs(inputs: PyTree, window: int) -> bool:
     return all(is_real(leaf) for leaf in leaves) and 0 < drives <= min(MOST_DRIVES, window // 2)
 
 
+@full_precision()
 def continued(
     operator: Operator,
     x: jax.Array,

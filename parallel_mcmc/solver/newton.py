@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, all_finite, preceding, repeated, select
+from parallel_mcmc._tree import PyTree, all_finite, at, preceding, repeated, select
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.operators import Operator
 from parallel_mcmc.solver.recurrence import Recurrence
@@ -163,9 +163,15 @@ def newton_iteration(
         mended = rank_one.apply(correction)
     z = y + operator.apply(correction) + mended
     z = jnp.where(jnp.isfinite(z).all(-1, keepdims=True), z, y)
-    moved = select(finite, jax.vmap(chart.place)(values, z), guess)
+    moved = jax.vmap(chart.place)(values, z)
+    # What is not finite begins anew from the last state before it, lest states that left the
+    # region where the step can be computed, and those that are guessed from them, never return.
+    sound = leading(finite)
+    restart = select(sound > 0, at(moved, sound - 1), anchor)
+    moved = select(finite, moved, repeated(restart, len(gap)))
     before = axis.before(anchor, moved)
-    step = preceding(chart.coordinates(before) - start, jnp.where(finite[:, None], z, x) - x)
+    landed = jnp.where(finite[:, None], z, chart.coordinates(restart))
+    step = preceding(chart.coordinates(before) - start, landed - x)
     remembered = Memory(
         cap,
         jnp.where(finite[:, None], y, 0),

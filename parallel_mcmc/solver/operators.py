@@ -218,7 +218,7 @@ class DenseOperator(NamedTuple):
         power = _normalised(gram)
         # Squaring the matrix three times makes one product worth eight.
         for _ in range(3):
-            power = _normalised(power @ power)
+            power = _normalised(jnp.matmul(power, power, precision="highest"))
         column = jnp.argmax(jnp.sum(power**2, axis=1), axis=-1)
         v = jnp.take_along_axis(power, column[:, None, None], axis=2)[..., 0]
         length = jnp.linalg.norm(v, axis=-1)

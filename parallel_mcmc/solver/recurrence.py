@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from parallel_mcmc._errors import require_arrays, require_finite, require_like
+from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, as_partial, at, num_steps, pytree, repeated
 from parallel_mcmc.solver.chart import Chart, Euclidean, is_real
 
@@ -73,6 +74,7 @@ class Recurrence:
 class _WithoutRecord:
     step: Callable[[PyTree, PyTree], PyTree]
 
+    @full_precision()
     def __call__(self, state: PyTree, value: PyTree) -> tuple[PyTree, tuple[()]]:
         return self.step(state, value), ()
 

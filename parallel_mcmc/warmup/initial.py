@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.optimize import minimize
 
 from parallel_mcmc._errors import require_positive_int
+from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import STATIC, PyTree, any_traced, as_partial, at, pytree
 from parallel_mcmc.kernels.metric import Metric, metric
 
@@ -167,6 +168,7 @@ class Pathfinder:
 
 
 @partial(jax.jit, static_argnames="max_iterations")
+@full_precision()
 def _laplace(
     key: jax.Array, logdensity_fn: Callable, positions: PyTree, max_iterations: int
 ) -> tuple[PyTree, jax.Array, jax.Array]:
@@ -199,6 +201,7 @@ def _laplace(
 
 
 @partial(jax.jit, static_argnames=("max_iterations", "num_draws"))
+@full_precision()
 def _pathfinder(
     key: jax.Array, logdensity_fn: Callable, positions: PyTree, max_iterations: int, num_draws: int
 ) -> tuple[PyTree, jax.Array, jax.Array]:

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import kernel_cases as cases
 import numpy as np
 import pytest
+from jaxprs import precisions
 
 import parallel_mcmc as pmc
+from parallel_mcmc.choice import choose_runner, run_chain
 
 TARGETS = {"gaussian": cases.gaussian_cases, "schools": cases.schools_cases}
 ADJUSTED = ["rmh", "mala", "hmc", "jittered hmc", "adjusted mclmc", "barker", "cycle", "gibbs"]
@@ -50,6 +52,19 @@ def test_window_slides(x64, name):
     solved = pmc.sample(*arguments, solver="parallel", window=8, progress_bar=False)
     np.testing.assert_allclose(solved.position, plain.position, atol=1e-6)
     assert solved.stats.fallback_steps == 0
+
+
+@pytest.mark.parametrize("solver", ["sequential", "parallel"])
+@pytest.mark.parametrize("name", cases.NAMES)
+def test_products_of_matrices_keep_all_digits(name, solver):
+    kernel, start = cases.gaussian_cases()[name]
+
+    def chain(start, keys):
+        state = kernel.init(start, keys[0])
+        return run_chain(choose_runner(solver, 4, 8), kernel, state, keys)
+
+    keys = jax.random.split(jax.random.key(0), 8)
+    assert precisions(chain, start, keys) == {str((jax.lax.Precision.HIGHEST,) * 2)}
 
 
 @pytest.mark.parametrize("name", ["rmh", "mclmc", "gibbs", "cycle"])

@@ -171,20 +171,43 @@ def test_a_cap_learns_only_from_known_steps_that_change_their_argument(x64):
 
 
 @pytest.mark.parametrize("jacobian", [pmc.Dense(), pmc.Diagonal(None)], ids=["dense", "sweep"])
-def test_a_value_that_is_not_finite_leaves_the_guess_and_stops_the_correction(x64, jacobian):
+def test_a_value_that_is_not_finite_begins_anew_and_stops_the_correction(x64, jacobian):
     def step(x, u):
         return 0.5 * jnp.log(x) + u
 
     method = pmc.Newton(jacobian, max_norm=None, radius=None)
-    guess = jnp.array([[-1.0], [1.0], [2.0]])
+    guess = jnp.array([[-1.0], [3.0], [2.0]])
     found = iteration(method, guess, INPUTS, step=step, anchor=jnp.array([1.0]))
+    after = 0.5 * np.log(3) + 1
     np.testing.assert_array_equal(found.finite, [True, False, True])
     np.testing.assert_array_equal(np.isinf(found.gap), [False, True, False])
     np.testing.assert_array_equal(found.memory.known, found.finite)
-    # Row 2 keeps its guess; its successor sees no correction.
-    np.testing.assert_allclose(found.guess, [[1], [1], [1]])
-    np.testing.assert_allclose(found.memory.value, [[1], [0], [1]])
-    np.testing.assert_allclose(found.memory.step, [[0], [2], [0]])
+    # Row 2 begins anew from row 1; its successor sees no correction.
+    np.testing.assert_allclose(found.guess, [[1], [1], [after]])
+    np.testing.assert_allclose(found.memory.value, [[1], [0], [after]])
+    np.testing.assert_allclose(found.memory.step, [[0], [2], [-2]])
+
+
+def test_a_window_that_begins_with_no_finite_value_begins_anew_from_its_anchor():
+    guess = jnp.array([[3.0], [3.0]])
+    found = iteration(
+        pmc.Newton(), guess, INPUTS[:2], step=lambda x, u: jnp.log(x - 4), anchor=jnp.array([2.0])
+    )
+    np.testing.assert_array_equal(found.guess, [[2], [2]])
+
+
+@pytest.mark.parametrize("window", [32, 64])
+def test_states_that_cannot_be_stepped_from_return(window):
+    def step(x, u):
+        # Not a number from 89 on.
+        return 0.5 * x + u + 0 * jnp.exp(x)
+
+    inputs = jnp.linspace(0, 1, 64)
+    far = jnp.full(64, 1000.0)
+    solution = pmc.solve(step, jnp.array(0.0), inputs, window=window, initial_guess=far)
+    assert solution.iterations <= 12
+    expected = jax.lax.scan(lambda x, u: (step(x, u),) * 2, jnp.array(0.0), inputs)[1]
+    np.testing.assert_allclose(solution.states, expected, atol=1e-5)
 
 
 def test_a_secant_mends_a_model_that_misses(x64):
