@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from parallel_mcmc._tree import preceding
 from parallel_mcmc.kernels.metropolis import TransitionInfo
 from parallel_mcmc.kernels.metropolis_kernel import MetropolisKernel
-from parallel_mcmc.kernels.whitened import Flat
+from parallel_mcmc.kernels.whitened import Flat, apparent_centre
 from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.scans import diagonal_scan
 
@@ -47,7 +47,7 @@ class GradientKernel(MetropolisKernel):
         dtype = state.position.dtype
         contraction, gain = jax.vmap(self.unit_gaussian)(draws)
         noise = gain.astype(dtype)[:, None] * draws.normal
-        centre = state.position + state.logdensity_grad
+        centre = apparent_centre(state)
 
         def evaluate(w: jax.Array) -> Flat:
             return Flat(w, -0.5 * jnp.sum((w - centre) ** 2), centre - w)

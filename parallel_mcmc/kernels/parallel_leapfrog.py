@@ -13,7 +13,7 @@ from parallel_mcmc._errors import require_positive, require_positive_int
 from parallel_mcmc._tree import STATIC, pytree
 from parallel_mcmc.kernels.leapfrog import leapfrog_step
 from parallel_mcmc.kernels.phase import FlatPhase, PhaseChart, with_momentum
-from parallel_mcmc.kernels.whitened import Flat
+from parallel_mcmc.kernels.whitened import Flat, apparent_centre
 from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.jacobian import Surrogate
 from parallel_mcmc.solver.method import Newton, require_newton
@@ -114,7 +114,7 @@ class ParallelLeapfrog:
 
         def predict(start: FlatPhase, steps: jax.Array) -> FlatPhase:
             # The powers of the matrix: rotations in skewed coordinates, if the step is stable.
-            centre = start.position + start.logdensity_grad
+            centre = apparent_centre(start)
             away = start.position - centre
             angle = (steps * jnp.arccos(jnp.clip(half, -1, 1)))[:, None]
             root = jnp.sqrt(jnp.maximum(skew, 1e-3))

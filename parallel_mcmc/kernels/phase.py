@@ -14,7 +14,13 @@ from parallel_mcmc._errors import require_key
 from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import STATIC, PyTree, any_traced, pytree
 from parallel_mcmc.kernels.base import PhaseState, initial_state
-from parallel_mcmc.kernels.whitened import LARGEST_DENSE, Flat, WhitenedKernel, WhitenedTarget
+from parallel_mcmc.kernels.whitened import (
+    LARGEST_DENSE,
+    Flat,
+    WhitenedKernel,
+    WhitenedTarget,
+    apparent_centre,
+)
 from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.jacobian import Dense, Surrogate
 from parallel_mcmc.solver.method import Newton
@@ -156,7 +162,7 @@ class PhaseKernel(WhitenedKernel):
     def predict(self, chart: Chart, state: FlatPhase, draws: Any) -> FlatPhase:
         """Guess the coming states: the kernel on the unit Gaussian seen from ``state``."""
         matrix, noise = jax.vmap(self.unit_gaussian)(draws)
-        centre = state.position + state.logdensity_grad
+        centre = apparent_centre(state)
         start = chart.coordinates(state).reshape(2, -1).at[0].add(-centre)
         matrix = matrix.astype(start.dtype)
         first = noise.at[0].add(matrix[0] @ start)

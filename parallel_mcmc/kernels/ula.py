@@ -14,7 +14,7 @@ from parallel_mcmc._errors import require_callable, require_positive
 from parallel_mcmc._tree import PyTree, all_finite, as_partial, pytree, select
 from parallel_mcmc.kernels.metric import Metric, metric
 from parallel_mcmc.kernels.metropolis import DIVERGENCE_THRESHOLD
-from parallel_mcmc.kernels.whitened import Flat, WhitenedKernel
+from parallel_mcmc.kernels.whitened import Flat, WhitenedKernel, apparent_centre
 from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.scans import diagonal_scan
 
@@ -72,7 +72,7 @@ class ULA(WhitenedKernel):
     def predict(self, chart: Chart, state: Flat, draws: jax.Array) -> Flat:
         """Guess the coming states: the kernel on the unit Gaussian seen from ``state``."""
         step_size = jnp.asarray(self.step_size, state.position.dtype)
-        centre = state.position + state.logdensity_grad
+        centre = apparent_centre(state)
         noise = jnp.sqrt(2 * step_size) * draws
         first = noise.at[0].add((1 - step_size) * (state.position - centre))
         decay = jnp.full((len(noise), 1), 1 - step_size)

@@ -20,6 +20,7 @@ from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.jacobian import Surrogate
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.safeguards import clip_length
 
 
 class Flat(NamedTuple):
@@ -30,6 +31,21 @@ class Flat(NamedTuple):
     logdensity: jax.Array
     logdensity_grad: jax.Array
     """Gradient with respect to the whitened position, shape ``(D,)``."""
+
+
+FURTHEST_CENTRE = 3.0
+"""Standard deviations, in root mean square, to the furthest centre that is believed."""
+
+
+def apparent_centre(state: Any) -> jax.Array:
+    """Return the mean of the unit Gaussian that a whitened state seems to be drawn from, ``(D,)``.
+
+    It is ``w + grad``. Where the posterior is no Gaussian the gradient can be of any size, and
+    states that are guessed around a mean that far away only lead on to worse ones: the eight
+    schools then had to be left to the loop.
+    """
+    (gradient,) = clip_length(state.logdensity_grad[None], FURTHEST_CENTRE)
+    return state.position + gradient
 
 
 class FlatDensity(NamedTuple):

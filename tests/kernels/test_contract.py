@@ -220,3 +220,28 @@ def test_prediction_is_the_chain_on_a_unit_gaussian(x64, name):
     start = bound.enter(kernel.init(jnp.ones(10), jax.random.key(5)))
     guess = jax.vmap(bound.recurrence.chart.coordinates)(bound.recurrence.predict(start, draws))
     np.testing.assert_allclose(guess, np.stack(expected), atol=1e-10)
+
+
+def test_prediction_stays_near_where_a_gradient_is_huge(x64):
+    kernel = pmc.hmc(cases.schools, 0.3, np.ones(10), 4)
+    # A large log tau: the gradient there has a length of 1e8.
+    wild = jnp.zeros(10).at[1].set(9.0).at[2:].set(3.0)
+    bound = kernel.bind(wild)
+    state = bound.enter(kernel.init(wild))
+    assert jnp.linalg.norm(state.logdensity_grad) > 1e6
+    draws = jax.vmap(bound.draw)(jax.random.split(jax.random.key(6), 24))
+    guess = bound.recurrence.predict(state, draws).position
+    # Around the centre, which is three standard deviations off in root mean square.
+    assert jnp.abs(guess - wild).max() < 3 * np.sqrt(10) + 6
+
+
+@pytest.mark.parametrize("precision", ["x64", None], ids=["double", "single"])
+def test_a_sliding_window_keeps_up_on_the_eight_schools(precision, request):
+    if precision:
+        request.getfixturevalue(precision)
+    kernel = pmc.hmc(cases.schools, 0.25, np.array([20.0, 1.2] + [0.9] * 8), 8)
+    start = jnp.zeros(10).at[:2].set(jnp.array([4.4, 1.0]))
+    arguments = (jax.random.key(0), kernel, start, 1024)
+    samples = pmc.sample(*arguments, solver=pmc.Newton(), window=128, progress_bar=False)
+    assert samples.stats.fallback_steps == 0
+    assert samples.stats.iterations < 200
