@@ -53,6 +53,8 @@ def start(parser: argparse.ArgumentParser) -> argparse.Namespace:
     if options.platform:
         jax.config.update("jax_platforms", options.platform)
     jax.config.update("jax_enable_x64", not options.x32)
+    # As the package evaluates the log density, for the sides that it is compared with too.
+    jax.config.update("jax_default_matmul_precision", "highest")
     print(", ".join(f"{name} {value}" for name, value in stamp().items() if value) + "\n")
     return options
 

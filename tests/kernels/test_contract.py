@@ -56,7 +56,7 @@ def test_window_slides(x64, name):
 
 @pytest.mark.parametrize("solver", ["sequential", "parallel"])
 @pytest.mark.parametrize("name", cases.NAMES)
-def test_products_of_matrices_keep_all_digits(name, solver):
+def test_products_of_matrices_keep_all_digits(x64, name, solver):
     kernel, start = cases.gaussian_cases()[name]
 
     def chain(start, keys):
