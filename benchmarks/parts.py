@@ -18,7 +18,7 @@ from harness import Table, parser_of, start
 from posteriors import PROBLEMS
 
 import parallel_mcmc as pmc
-from parallel_mcmc.choice import evaluate_batch, run_chain
+from parallel_mcmc.choice.measure import evaluate_batch, run_chain
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 from parallel_mcmc.solver.operators import DenseOperator, DiagonalOperator
 

@@ -1,7 +1,7 @@
 """Whole Markov chains at once: the sequential sampler's chain from a parallel Newton solver."""
 
 from parallel_mcmc._errors import SequentialFallbackWarning
-from parallel_mcmc.choice import Choice
+from parallel_mcmc.choice.outcome import Choice
 from parallel_mcmc.diagnosis import Report, diagnose
 from parallel_mcmc.kernels import (
     HardGate,

@@ -18,7 +18,9 @@ from parallel_mcmc._errors import (
     require_positive_int,
 )
 from parallel_mcmc._tree import PyTree, at
-from parallel_mcmc.choice import Choice, choose, choose_runner
+from parallel_mcmc.choice.auto import choose
+from parallel_mcmc.choice.outcome import Choice
+from parallel_mcmc.choice.runner import choose_runner
 from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import ChainStats, Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
@@ -107,12 +109,13 @@ def sample(
         Number of chains.
     solver
         ``"parallel"`` (by the Newton method that suits the kernel), ``"sequential"``, a
-        :class:`Newton` method, or ``"auto"``: parallel on an accelerator; on a CPU the faster of
-        the two, of which the plain loop is taken without a trial where a step moves less than
-        16 MB. The draws are the same up to rounding; ``samples.stats.choice`` says what was
-        chosen, and why.
+        :class:`Newton` method, or ``"auto"``: the faster by a short trial. On an accelerator two
+        models of the Jacobian are tried, unless the run has less than 1,280 draws a chain; on a
+        CPU the plain loop is taken without a trial where a step moves less than 16 MB. The draws
+        are the same up to rounding; ``samples.stats.choice`` says what was chosen, and why.
     window
-        Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator.
+        Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator, where
+        ``"auto"`` takes fewer if they would need more than half of its memory.
     progress_bar
         Whether to show one.
     checkpoint

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from parallel_mcmc._tree import STATIC, PyTree, as_partial, pytree
 from parallel_mcmc.blackjax.generic import NotSolvable, as_steps, default_method, native_method
 from parallel_mcmc.blackjax.recognise import recognised
-from parallel_mcmc.choice import choose_runner
+from parallel_mcmc.choice.runner import choose_runner
 from parallel_mcmc.kernels import Kernel
 from parallel_mcmc.kernels.chain import Parallel
 from parallel_mcmc.solver.api import default_max_iterations, default_tolerance

@@ -11,7 +11,9 @@ import numpy as np
 
 from parallel_mcmc._errors import require_key, require_positive_int
 from parallel_mcmc._tree import PyTree, at
-from parallel_mcmc.choice import CPU_WINDOW, choose, run_chain, timed
+from parallel_mcmc.choice.auto import choose
+from parallel_mcmc.choice.measure import run_chain, timed
+from parallel_mcmc.choice.runner import CPU_WINDOW
 from parallel_mcmc.diagnosis.advice import advice
 from parallel_mcmc.diagnosis.report import Report
 from parallel_mcmc.kernels.base import Kernel, require_kernel

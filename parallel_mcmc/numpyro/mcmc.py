@@ -22,7 +22,8 @@ from parallel_mcmc._errors import (
     require_positive_int,
 )
 from parallel_mcmc._tree import PyTree, any_traced, as_partial, at
-from parallel_mcmc.choice import choose, choose_runner
+from parallel_mcmc.choice.auto import choose
+from parallel_mcmc.choice.runner import choose_runner
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.numpyro.history import (
     ADAPT_FIELDS,

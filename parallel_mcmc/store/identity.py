@@ -18,7 +18,11 @@ import parallel_mcmc
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 from parallel_mcmc.placement.base import Placement
+from parallel_mcmc.solver import Newton
 from parallel_mcmc.store.programs import program_digest
+
+NEWTON = "newton"
+"""Name of ``pmc.Newton()``, which ``solver="auto"`` may choose."""
 
 SHOWN = 4
 """Entries of an array that are shown rather than hashed."""
@@ -86,7 +90,8 @@ def solver_settings(runner: Parallel | Sequential) -> dict[str, Any]:
     """Return how a runner is made again: the solver's name, None for a method, and its window."""
     if isinstance(runner, Sequential):
         return {"solver": "sequential", "window": None}
-    return {"solver": "parallel" if runner.method is None else None, "window": runner.window}
+    name = "parallel" if runner.method is None else NEWTON if runner.method == Newton() else None
+    return {"solver": name, "window": runner.window}
 
 
 def environment(kernel: Any, position: PyTree, from_draw: int) -> dict[str, Any]:

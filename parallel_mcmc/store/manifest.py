@@ -28,7 +28,8 @@ class Manifest:
     """Structure of the positions of the process's chains, from
     :func:`parallel_mcmc.store.structure.encode`."""
     solver: str | None
-    """``"parallel"`` or ``"sequential"``; None where it was a method of the user's."""
+    """``"parallel"``, ``"sequential"`` or ``"newton"``, which is ``pmc.Newton()``; None where it
+    was another method of the user's."""
     window: int | None
     """Steps solved for together; None for the plain loop."""
     choice: dict[str, Any]

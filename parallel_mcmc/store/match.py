@@ -10,7 +10,7 @@ import numpy as np
 
 from parallel_mcmc._errors import require_arrays
 from parallel_mcmc._tree import PyTree, at
-from parallel_mcmc.choice import choose_runner
+from parallel_mcmc.choice.runner import choose_runner
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
@@ -19,7 +19,7 @@ from parallel_mcmc.recording import joined
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.store import structure
 from parallel_mcmc.store.errors import CheckpointMismatchError, DamagedChunk
-from parallel_mcmc.store.identity import environment, run_settings
+from parallel_mcmc.store.identity import NEWTON, environment, run_settings
 from parallel_mcmc.store.manifest import Manifest
 from parallel_mcmc.store.recorder import OnDisk
 
@@ -35,7 +35,7 @@ def runner_of(
         If the run was given a method, and ``solver`` is None.
     """
     if solver is None:
-        solver = manifest.solver
+        solver = Newton() if manifest.solver == NEWTON else manifest.solver
     if solver is None:
         raise ValueError(
             "solver must be the pmc.Newton method that the run was given, which a checkpoint "

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from parallel_mcmc._errors import require_flag, require_path, require_positive_int
 from parallel_mcmc._tree import PyTree, at
-from parallel_mcmc.choice import Choice
+from parallel_mcmc.choice.outcome import Choice
 from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 from parallel_mcmc.placement.base import Placement

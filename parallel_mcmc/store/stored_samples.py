@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from parallel_mcmc._tree import PyTree
-from parallel_mcmc.choice import Choice
+from parallel_mcmc.choice.outcome import Choice
 from parallel_mcmc.recording import joined
 from parallel_mcmc.sampling import Samples
 from parallel_mcmc.segments import total_stats

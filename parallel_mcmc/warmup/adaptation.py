@@ -20,7 +20,7 @@ from parallel_mcmc._errors import (
     require_positive_int,
 )
 from parallel_mcmc._tree import PyTree, any_traced, at
-from parallel_mcmc.choice import choose_runner
+from parallel_mcmc.choice.runner import choose_runner
 from parallel_mcmc.kernels.chain import ChainStats
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.solver import Newton

@@ -8,7 +8,8 @@ import pytest
 from jaxprs import precisions
 
 import parallel_mcmc as pmc
-from parallel_mcmc.choice import choose_runner, run_chain
+from parallel_mcmc.choice.measure import run_chain
+from parallel_mcmc.choice.runner import choose_runner
 
 TARGETS = {"gaussian": cases.gaussian_cases, "schools": cases.schools_cases}
 ADJUSTED = ["rmh", "mala", "hmc", "jittered hmc", "adjusted mclmc", "barker", "cycle", "gibbs"]

@@ -87,8 +87,8 @@ def test_a_checkpoint_does_not_change_the_draws(tmp_path):
 @pytest.mark.parametrize("measured", [False, pytest.param(True, marks=slow)])
 def test_how_the_solver_was_chosen_is_kept(tmp_path, monkeypatch, measured):
     if measured:
-        monkeypatch.setattr("parallel_mcmc.choice.SMALL_TRAFFIC", 0)
-        monkeypatch.setattr("parallel_mcmc.choice._remembered", OrderedDict())
+        monkeypatch.setattr("parallel_mcmc.choice.cpu.SMALL_TRAFFIC", 0)
+        monkeypatch.setattr("parallel_mcmc.choice.auto._remembered", OrderedDict())
     samples = draw(tmp_path / "run", solver="auto")
     assert (samples.stats.choice.sequential_seconds is not None) == measured
     assert "position" not in vars(samples)  # nothing was read

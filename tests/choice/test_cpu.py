@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
-from parallel_mcmc import choice
+from parallel_mcmc.choice import auto, cpu, measure
+from parallel_mcmc.choice.auto import choose
 from parallel_mcmc.kernels.chain import Parallel, Sequential
 
 
@@ -25,8 +26,8 @@ LARGE = 100_000
 
 @pytest.fixture(autouse=True)
 def small_caches_and_no_memory(monkeypatch):
-    monkeypatch.setattr(choice, "SMALL_TRAFFIC", 1e6)
-    monkeypatch.setattr(choice, "_remembered", type(choice._remembered)())
+    monkeypatch.setattr(cpu, "SMALL_TRAFFIC", 1e6)
+    monkeypatch.setattr(auto, "_remembered", type(auto._remembered)())
 
 
 @pytest.fixture
@@ -39,11 +40,11 @@ def clock(monkeypatch):
         def timed(run, *args):
             calls.append(args)
             keys = len(args[-1])
-            if run is choice.evaluate_batch:
+            if run is measure.evaluate_batch:
                 return None, batch * keys
             return None, (solved if isinstance(args[0], Parallel) else one) * keys
 
-        monkeypatch.setattr(choice, "timed", timed)
+        monkeypatch.setattr(measure, "timed", timed)
         return calls
 
     return setting
@@ -51,7 +52,7 @@ def clock(monkeypatch):
 
 def test_a_small_step_is_left_to_the_loop_and_nothing_is_timed(clock):
     calls = clock(1.0, 0.1, 0.1)
-    runner, chosen = choice.choose("auto", None, *problem(100))
+    runner, chosen = choose("auto", None, *problem(100))
     assert runner == Sequential() and chosen.solver == "sequential" and chosen.window is None
     assert "from 1 MB on" in chosen.reason and not calls
 
@@ -59,7 +60,7 @@ def test_a_small_step_is_left_to_the_loop_and_nothing_is_timed(clock):
 def test_traffic_counts_the_data():
     kernel, states, keys = problem(100_000)
     state = jax.tree.map(lambda leaf: leaf[0], states)
-    traffic = choice.step_traffic(kernel, state, keys[0, 0])
+    traffic = measure.step_traffic(kernel, state, keys[0, 0])
     itemsize = states.position.dtype.itemsize
     # The data are read for the log density and for its gradient.
     assert 2 * 100_000 * 2 * itemsize <= traffic < 20 * 100_000 * 2 * itemsize
@@ -70,7 +71,7 @@ def test_traffic_counts_the_data():
 )
 def test_a_large_step_is_tried(clock, solved, solver):
     calls = clock(1.0, 0.2, solved)
-    runner, chosen = choice.choose("auto", None, *problem(LARGE))
+    runner, chosen = choose("auto", None, *problem(LARGE))
     assert chosen.solver == solver
     assert isinstance(runner, Parallel) == (solver == "parallel")
     assert (chosen.sequential_seconds, chosen.parallel_seconds) == pytest.approx((1.0, solved))
@@ -81,7 +82,7 @@ def test_a_large_step_is_tried(clock, solved, solver):
 
 def test_a_short_run_is_not_spent_on_a_trial(clock):
     calls = clock(1.0, 0.2, None)
-    _, chosen = choice.choose("auto", None, *problem(LARGE, num_samples=400))
+    _, chosen = choose("auto", None, *problem(LARGE, num_samples=400))
     assert chosen.solver == "parallel" and chosen.parallel_seconds == pytest.approx(0.6)
     assert "3 evaluations of the step" in chosen.reason
     assert not any(isinstance(args[0], Parallel) for args in calls)
@@ -89,7 +90,7 @@ def test_a_short_run_is_not_spent_on_a_trial(clock):
 
 def test_a_batch_that_saves_nothing_is_not_tried(clock):
     calls = clock(1.0, 1.0, None)
-    _, chosen = choice.choose("auto", None, *problem(LARGE))
+    _, chosen = choose("auto", None, *problem(LARGE))
     assert chosen.solver == "sequential" and "in a batch" in chosen.reason
     assert len(calls) == 2
 
@@ -97,30 +98,30 @@ def test_a_batch_that_saves_nothing_is_not_tried(clock):
 def test_the_outcome_is_remembered(clock):
     calls = clock(1.0, 0.2, 0.5)
     question = problem(LARGE)
-    first = choice.choose("auto", None, *question)
+    first = choose("auto", None, *question)
     count = len(calls)
-    assert choice.choose("auto", None, *question) == first and len(calls) == count
+    assert choose("auto", None, *question) == first and len(calls) == count
 
 
 def test_the_oldest_outcomes_are_forgotten(clock, monkeypatch):
     clock(1.0, 0.2, 0.5)
-    monkeypatch.setattr(choice, "REMEMBERED", 2)
+    monkeypatch.setattr(auto, "REMEMBERED", 2)
     for rows in (10, 20, 30):
-        choice.choose("auto", None, *problem(rows))
-    assert len(choice._remembered) == 2
+        choose("auto", None, *problem(rows))
+    assert len(auto._remembered) == 2
 
 
 @pytest.mark.parametrize(
     ("solver", "expected"), [("parallel", Parallel(None, 8)), ("sequential", Sequential())]
 )
 def test_a_pinned_solver_is_taken(solver, expected):
-    runner, chosen = choice.choose(solver, 8, *problem(LARGE))
+    runner, chosen = choose(solver, 8, *problem(LARGE))
     assert runner == expected and chosen.solver == solver and chosen.reason == "it was asked for"
 
 
 def test_wrong_solver():
     with pytest.raises(ValueError, match='solver must be "auto", "parallel", "sequential"'):
-        choice.choose("fast", None, *problem(10))
+        choose("fast", None, *problem(10))
 
 
 def test_samples_say_what_was_chosen_and_are_the_same_draws(x64, clock):
@@ -139,6 +140,6 @@ def test_samples_say_what_was_chosen_and_are_the_same_draws(x64, clock):
 
 
 def test_time_is_that_of_a_compiled_call():
-    result, took = choice.timed(jax.jit(lambda x: x + 1), jnp.zeros(3))
+    result, took = measure.timed(jax.jit(lambda x: x + 1), jnp.zeros(3))
     np.testing.assert_array_equal(result, 1)
     assert 0 < took < 1

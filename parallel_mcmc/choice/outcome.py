@@ -1,0 +1,38 @@
+"""What was chosen, and why."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from parallel_mcmc.kernels.chain import Parallel, Sequential
+
+
+class Choice(NamedTuple):
+    """How chains were run, and why."""
+
+    solver: str
+    """``"parallel"`` or ``"sequential"``."""
+    window: int | None
+    """Steps solved for together; None for the plain loop."""
+    reason: str
+    """In one sentence."""
+    sequential_seconds: float | None = None
+    """Time of a draw by the plain loop, if it was measured."""
+    parallel_seconds: float | None = None
+    """Time of a draw by the parallel solver, if it was measured or estimated."""
+    jacobian: str | None = None
+    """Model of the Jacobian, where it is not the kernel's own."""
+
+
+def choice_of(
+    runner: Parallel | Sequential,
+    reason: str,
+    sequential_seconds: float | None = None,
+    parallel_seconds: float | None = None,
+) -> tuple[Parallel | Sequential, Choice]:
+    """Return a runner with the choice that tells of it; ``seconds`` are those of a draw."""
+    times = sequential_seconds, parallel_seconds
+    if isinstance(runner, Sequential):
+        return runner, Choice("sequential", None, reason, *times)
+    model = None if runner.method is None else type(runner.method.jacobian).__name__
+    return runner, Choice("parallel", runner.window, reason, *times, jacobian=model)
