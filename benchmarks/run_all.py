@@ -57,6 +57,11 @@ PROGRAMS = {
     ),
     "startup": Program("startup.py", [[]], ["--repeats", "1"]),
     "scaling": Program("scaling.py", [["--x32", "--largest", "16"]], ["--axes", "chains", "--x32"]),
+    "windows": Program(
+        "windows.py",
+        [["--x32"]],
+        ["--x32", "--only", "banana", "--draws", "256", "--windows", "32", "--methods", "Dense"],
+    ),
     "iteration": Program("iteration.py", [["--x32"]], ["--x32", "--parts", "chaos"]),
     "parts": Program("parts.py", [["--x32"]], ["--", "-k", "random"]),
     "roofline": Program(

@@ -28,6 +28,10 @@ FEW_ITERATIONS = 16
 TIMED_STEPS = 16
 """Steps of the plain loop that are timed."""
 
+WORK_SHARE = 2.0
+"""How much longer the steps of an iteration take than what it takes at any length, where a longer
+window is not worth its poorer guesses."""
+
 MEMORY_SHARE = 0.5
 """Largest share of the device's memory for what a window computes."""
 
@@ -39,8 +43,9 @@ def faster_on_accelerator(
 
     Tried are the kernel's own model of the Jacobian and, unless that does with a few iterations,
     the whole one. A trial that fails costs as much as the loop over its draws, so that all of them
-    cost at most 5 % of a run by the loop. How much longer than the trial the full window takes is
-    the ratio of two batches of steps. A window that would not fit the memory is shortened.
+    cost at most 5 % of a run by the loop. What a step adds to an iteration is seen from two batches
+    of steps, and with it what a longer window takes. The window is halved where it would not fit
+    the memory, or half of it keeps the device busy.
     """
     num_chains, num_samples = keys.shape[:2]
     draws = min(parallel.window, int(TRIAL_SHARE * num_samples / METHODS_TRIED))
@@ -50,28 +55,28 @@ def faster_on_accelerator(
     loop = measure.timed(run_all, Sequential(), kernel, states, keys[:, :TIMED_STEPS])[1]
     loop /= TIMED_STEPS * num_chains
     window = _fitting(parallel.window, draws, kernel, states, keys)
-    sizes = [length * num_chains for length in (draws, window)]
-    short, long = (
-        measure.timed(measure.evaluate_batch, kernel, at(states, 0), _some(keys, size))[1]
-        for size in sizes
-    )
+    step = _step_seconds(draws * num_chains, window * num_chains, kernel, states, keys)
     tried = []
-    for method in _methods(kernel, states):
+    for method, evaluations in _methods(kernel, states).items():
         trial = Parallel(method, draws, None, draws // DRAWS_AN_ITERATION)
         arguments = (trial, kernel, states, keys[:, :draws])
         stats = run_all(*arguments).stats
         if int(stats.fallback_steps.sum()) > 0:
             continue
-        seconds = measure.timed(run_all, *arguments)[1] * max(1.0, long / short)
-        tried.append((seconds / sizes[1], method))
-        if int(stats.iterations.max()) <= FEW_ITERATIONS:
+        iterations = int(stats.iterations.max())
+        work = step * evaluations * num_chains
+        fixed = max(0.0, measure.timed(run_all, *arguments)[1] / iterations - work * draws)
+        length = _busy(window, draws, fixed, work)
+        seconds = iterations * (fixed / length + work) / num_chains
+        tried.append((seconds, Parallel(method, length)))
+        if iterations <= FEW_ITERATIONS:
             break
     if not tried:
         reason = f"in {draws} draws the parallel solver found too few states an iteration"
         return choice_of(Sequential(), reason, loop)
-    solved, method = min(tried, key=lambda pair: pair[0])
+    solved, runner = min(tried, key=lambda pair: pair[0])
     return choice_of(
-        Parallel(method, window) if solved * LEAST_GAIN < loop else Sequential(),
+        runner if solved * LEAST_GAIN < loop else Sequential(),
         f"a draw takes {loop * 1e6:.2g} us by the plain loop and {solved * 1e6:.2g} us in "
         f"parallel, by what a trial of {draws} draws took",
         loop,
@@ -87,18 +92,38 @@ def run_all(
     return map_chains(runner, lambda chain: runner.run(kernel, *chain), (states, keys))
 
 
-def _methods(kernel: Kernel, states: PyTree) -> list[Newton | None]:
+def _methods(kernel: Kernel, states: PyTree) -> dict[Newton | None, int]:
+    """Return the methods to try, with the evaluations of a step in an iteration of each."""
     state = at(states, 0)
     bound = kernel.bind(state.position)
     dim = bound.recurrence.chart.coordinates(bound.enter(state)).size
-    whole = isinstance(bound.method.jacobian, Dense)
-    return [None] if whole or dim > LARGEST_DENSE else [None, Newton()]
+    methods: dict[Newton | None, int] = {None: bound.method.jacobian.evaluations(dim)}
+    if not isinstance(bound.method.jacobian, Dense) and dim <= LARGEST_DENSE:
+        methods[Newton()] = Dense().evaluations(dim)
+    return methods
 
 
-def _some(keys: jax.Array, size: int) -> jax.Array:
-    """Return keys for a batch of steps: which ones they are does not matter."""
+def _step_seconds(short: int, long: int, kernel: Kernel, states: PyTree, keys: jax.Array) -> float:
+    """Return what one more step adds to a batch of steps, by batches of two lengths."""
+    if long == short:
+        return 0.0
     flat = keys.reshape(-1, *keys.shape[2:])
-    return flat[jnp.arange(size) % len(flat)]
+    times = []
+    for size in (short, long):
+        # Which keys they are does not matter.
+        some = flat[jnp.arange(size) % len(flat)]
+        times.append(measure.timed(measure.evaluate_batch, kernel, at(states, 0), some)[1])
+    return max(0.0, (times[1] - times[0]) / (long - short))
+
+
+def _busy(window: int, least: int, fixed: float, work: float) -> int:
+    """Return the window, halved while a half of it is enough for the device to be busy.
+
+    An iteration takes ``fixed`` seconds, and ``work`` more for every step of the window.
+    """
+    while window // 2 >= least and work * (window // 2) > WORK_SHARE * fixed:
+        window //= 2
+    return window
 
 
 def _fitting(window: int, draws: int, kernel: Kernel, states: PyTree, keys: jax.Array) -> int:

@@ -53,6 +53,11 @@ def trials(calls):
     return [args[0] for args in calls if isinstance(args[0], Parallel)]
 
 
+def trial_iterations(calls):
+    (arguments,) = (args for args in calls if isinstance(args[0], Parallel))
+    return float(accelerator.run_all(*arguments).stats.iterations.max())
+
+
 def test_a_posterior_close_to_gaussian_keeps_the_model_of_the_kernel(x64, clock):
     found, chosen = choose("auto", None, *problem("gaussian 100-D", chains=2))
     assert found == Parallel(None, 4096) and chosen.jacobian is None and chosen.window == 4096
@@ -78,12 +83,34 @@ def test_a_chain_that_is_not_solved_in_the_trial_is_left_to_the_loop(x64, clock)
     assert not trials(clock)
 
 
-def test_the_faster_is_taken(x64, clock, monkeypatch):
-    # A batch of a window takes as much longer as it is larger, and one of a step as the step.
-    scaled = measure.timed
+@pytest.mark.parametrize(
+    ("step", "window"),
+    # Of an iteration of 10 ms: half of the window is not enough, or is while it has 1,592 steps, or
+    # always, since nothing is left for what does not grow with the window.
+    [(1e-6, 4096), (1e-5, 2048), (1e-4, 256)],
+)
+def test_a_window_is_as_long_as_keeps_the_device_busy(x64, clock, monkeypatch, step, window):
+    ours = measure.timed
 
     def timed(run, *args):
-        result, seconds = scaled(run, *args)
+        result, seconds = ours(run, *args)
+        return result, (step * len(args[-1]) if run is measure.evaluate_batch else seconds)
+
+    monkeypatch.setattr(measure, "timed", timed)
+    found, chosen = choose("auto", None, *problem("gaussian 100-D"))
+    assert found == Parallel(None, window) and chosen.window == window
+    # Of ten steps of the loop in an iteration, what is not for the steps of the trial.
+    fixed = max(0, 1e-2 - step * TRIAL)
+    assert chosen.parallel_seconds == pytest.approx(
+        trial_iterations(clock) * (fixed / window + step), rel=1e-6
+    )
+
+
+def test_the_loop_is_taken_where_a_batch_takes_as_long_as_its_steps(x64, clock, monkeypatch):
+    ours = measure.timed
+
+    def timed(run, *args):
+        result, seconds = ours(run, *args)
         return result, (1e-3 * len(args[-1]) if run is measure.evaluate_batch else seconds)
 
     monkeypatch.setattr(measure, "timed", timed)
