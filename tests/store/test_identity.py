@@ -40,7 +40,8 @@ def test_addresses_do_not_count():
 def test_how_a_runner_is_made_again():
     assert solver_settings(Sequential()) == {"solver": "sequential", "window": None}
     assert solver_settings(Parallel(None, 8)) == {"solver": "parallel", "window": 8}
-    assert solver_settings(Parallel(pmc.deer(), 8)) == {"solver": None, "window": 8}
+    assert solver_settings(Parallel(pmc.Newton(), 8)) == {"solver": "newton", "window": 8}
+    assert solver_settings(Parallel(pmc.quasi_deer(), 8)) == {"solver": None, "window": 8}
 
 
 def test_a_weak_type_is_no_other_program():
