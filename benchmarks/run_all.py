@@ -59,7 +59,7 @@ PROGRAMS = {
     "scaling": Program("scaling.py", [["--x32", "--largest", "16"]], ["--axes", "chains", "--x32"]),
     "windows": Program(
         "windows.py",
-        [["--x32"]],
+        [["--x32", "--methods", "Surrogate", "Dense", "--windows", "32", "512", "4096"]],
         ["--x32", "--only", "banana", "--draws", "256", "--windows", "32", "--methods", "Dense"],
     ),
     "iteration": Program("iteration.py", [["--x32"]], ["--x32", "--parts", "chaos"]),

@@ -64,7 +64,9 @@ def _tangent(solve: Callable, primals: tuple, tangents: tuple) -> tuple[Solution
         return jax.jacfwd(lambda z: recurrence.lifted_step(z, state, value)[0])(x)
 
     forcing = jax.jvp(values, ([leaves[i] for i in real],), ([moves[i] for i in real],))[1]
-    ds = dense_scan(jax.vmap(jacobian)(x, arguments, inputs), forcing)
+    # Not the scan of the platform: JAX 0.7 cannot transpose a loop in one of several branches.
+    jacobians = jax.vmap(jacobian)(x, arguments, inputs)
+    ds = dense_scan(jacobians, forcing, jax.lax.associative_scan)
     zero = jax.tree.map(_zero_tangent, solution)
     moved = jax.vmap(recurrence.chart.place)(jax.tree.map(jnp.zeros_like, solution.states), ds)
     states = jax.tree.map(lambda z, s: s if is_real(s) else z, zero.states, moved)
