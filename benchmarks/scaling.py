@@ -14,8 +14,7 @@ import jax
 from harness import Table, parser_of, start
 from posteriors import german_credit, regression
 
-from parallel_mcmc.kernels.chain import Parallel, Sequential
-from parallel_mcmc.placement.base import run_chains
+from parallel_mcmc.kernels.chain import Parallel, Sequential, run_chains
 
 LONGEST_LOOP = 2**16
 """Draws of all chains above which the loop is not run, and nothing is run twice."""

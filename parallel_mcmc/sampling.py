@@ -115,7 +115,7 @@ def sample(
         are the same up to rounding; ``samples.stats.choice`` says what was chosen, and why.
     window
         Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator, where
-        ``"auto"`` takes fewer if they would need more than half of its memory.
+        ``"auto"`` takes fewer if they would need more than half of its memory or do not pay.
     progress_bar
         Whether to show one.
     checkpoint

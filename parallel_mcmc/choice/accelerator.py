@@ -10,7 +10,7 @@ from parallel_mcmc.choice import measure
 from parallel_mcmc.choice.measure import LEAST_GAIN, TRIAL_SHARE
 from parallel_mcmc.choice.outcome import Choice, choice_of
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential, map_chains
+from parallel_mcmc.kernels.chain import Parallel, Sequential, run_chains
 from parallel_mcmc.kernels.whitened import LARGEST_DENSE
 from parallel_mcmc.solver import Dense, Newton
 
@@ -36,6 +36,9 @@ MEMORY_SHARE = 0.5
 """Largest share of the device's memory for what a window computes."""
 
 
+run_all = jax.jit(run_chains)
+
+
 def faster_on_accelerator(
     parallel: Parallel, kernel: Kernel, states: PyTree, keys: jax.Array
 ) -> tuple[Parallel | Sequential, Choice]:
@@ -58,8 +61,7 @@ def faster_on_accelerator(
     step = _step_seconds(draws * num_chains, window * num_chains, kernel, states, keys)
     tried = []
     for method, evaluations in _methods(kernel, states).items():
-        trial = Parallel(method, draws, None, draws // DRAWS_AN_ITERATION)
-        arguments = (trial, kernel, states, keys[:, :draws])
+        arguments = (_trial(method, draws), kernel, states, keys[:, :draws])
         stats = run_all(*arguments).stats
         if int(stats.fallback_steps.sum()) > 0:
             continue
@@ -84,12 +86,8 @@ def faster_on_accelerator(
     )
 
 
-@jax.jit
-def run_all(
-    runner: Parallel | Sequential, kernel: Kernel, states: PyTree, keys: jax.Array
-) -> Chain:
-    """Return the draws of all chains."""
-    return map_chains(runner, lambda chain: runner.run(kernel, *chain), (states, keys))
+def _trial(method: Newton | None, draws: int) -> Parallel:
+    return Parallel(method, draws, None, draws // DRAWS_AN_ITERATION)
 
 
 def _methods(kernel: Kernel, states: PyTree) -> dict[Newton | None, int]:
@@ -131,8 +129,7 @@ def _fitting(window: int, draws: int, kernel: Kernel, states: PyTree, keys: jax.
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if limit is None:
         return window
-    runner = Parallel(None, draws, None, draws // DRAWS_AN_ITERATION)
-    program = run_all.lower(runner, kernel, states, keys[:, :draws]).compile()
+    program = run_all.lower(_trial(None, draws), kernel, states, keys[:, :draws]).compile()
     analysis = program.memory_analysis()
     each = 0 if analysis is None else analysis.temp_size_in_bytes / draws
     while window > draws and window * each > MEMORY_SHARE * limit:

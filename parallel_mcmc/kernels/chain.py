@@ -120,6 +120,21 @@ class Sequential:
         return Chain(jax.vmap(bound.leave)(states), info, stats)
 
 
+def run_chains(
+    runner: Parallel | Sequential, kernel: Kernel, states: PyTree, keys: jax.Array
+) -> Chain:
+    """Return the draws of the chains that one device has: their axis leads everything."""
+
+    def run(chain: tuple) -> Chain:
+        return runner.run(kernel, *chain)
+
+    chains = (states, keys)
+    if keys.shape[0] == 1:
+        only = run(jax.tree.map(lambda leaf: leaf[0], chains))
+        return jax.tree.map(lambda leaf: leaf[None], only)
+    return map_chains(runner, run, chains)
+
+
 def map_chains(runner: Parallel | Sequential, run: Callable[[Any], Any], chains: PyTree) -> PyTree:
     """Return ``run`` of every chain, by ``runner``: of every entry of the leading axis."""
     return jax.lax.map(run, chains) if is_one_by_one(runner) else jax.vmap(run)(chains)

@@ -14,7 +14,7 @@ from parallel_mcmc.kernels.chain import (
     Parallel,
     Sequential,
     is_one_by_one,
-    map_chains,
+    run_chains,
 )
 
 Runner = Parallel | Sequential
@@ -133,16 +133,3 @@ class OnOneDevice:
 
 
 ON_ONE_DEVICE = OnOneDevice()
-
-
-def run_chains(runner: Runner, kernel: Kernel, states: PyTree, keys: jax.Array) -> Chain:
-    """Draw the chains that this device has."""
-
-    def run(chain: tuple) -> Chain:
-        return runner.run(kernel, *chain)
-
-    chains = (states, keys)
-    if keys.shape[0] == 1:
-        only = run(jax.tree.map(lambda leaf: leaf[0], chains))
-        return jax.tree.map(lambda leaf: leaf[None], only)
-    return map_chains(runner, run, chains)

@@ -13,8 +13,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential
-from parallel_mcmc.placement.base import Runner, run_chains
+from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential, run_chains
+from parallel_mcmc.placement.base import Runner
 from parallel_mcmc.placement.processes import CHAIN, local_part, owners_of
 from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.mesh import (

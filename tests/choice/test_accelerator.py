@@ -41,6 +41,17 @@ def clock(monkeypatch):
     return calls
 
 
+def batches_take(step, monkeypatch):
+    """Let a batch last as long as its steps, of so many seconds."""
+    ours = measure.timed
+
+    def timed(run, *args):
+        result, seconds = ours(run, *args)
+        return result, (step * len(args[-1]) if run is measure.evaluate_batch else seconds)
+
+    monkeypatch.setattr(measure, "timed", timed)
+
+
 def problem(name, num_samples=DRAWS, chains=1, kind="HMC", **changes):
     case = PROBLEMS[name]()._replace(**changes)
     kernel = case.kernel(kind)
@@ -90,13 +101,7 @@ def test_a_chain_that_is_not_solved_in_the_trial_is_left_to_the_loop(x64, clock)
     [(1e-6, 4096), (1e-5, 2048), (1e-4, 256)],
 )
 def test_a_window_is_as_long_as_keeps_the_device_busy(x64, clock, monkeypatch, step, window):
-    ours = measure.timed
-
-    def timed(run, *args):
-        result, seconds = ours(run, *args)
-        return result, (step * len(args[-1]) if run is measure.evaluate_batch else seconds)
-
-    monkeypatch.setattr(measure, "timed", timed)
+    batches_take(step, monkeypatch)
     found, chosen = choose("auto", None, *problem("gaussian 100-D"))
     assert found == Parallel(None, window) and chosen.window == window
     # Of ten steps of the loop in an iteration, what is not for the steps of the trial.
@@ -107,13 +112,7 @@ def test_a_window_is_as_long_as_keeps_the_device_busy(x64, clock, monkeypatch, s
 
 
 def test_the_loop_is_taken_where_a_batch_takes_as_long_as_its_steps(x64, clock, monkeypatch):
-    ours = measure.timed
-
-    def timed(run, *args):
-        result, seconds = ours(run, *args)
-        return result, (1e-3 * len(args[-1]) if run is measure.evaluate_batch else seconds)
-
-    monkeypatch.setattr(measure, "timed", timed)
+    batches_take(1e-3, monkeypatch)
     found, chosen = choose("auto", None, *problem("eight schools"))
     assert found == Sequential()
     assert chosen.parallel_seconds > chosen.sequential_seconds / 1.1
