@@ -269,6 +269,7 @@ CASES = {
         "largest": [*NOT_POSITIVE, (0.5, ValueError, "start must be at most 0.5")],
     },
     "LevenbergMarquardt": {"weight": NOT_POSITIVE},
+    "Shooting": {"lanes": NOT_COUNT},
     "elk": {"weight": NOT_POSITIVE},
     "quasi_elk": {"weight": NOT_POSITIVE, "probes": PROBES},
     "quasi_deer": {"probes": PROBES, "sweeps": SWEEPS},

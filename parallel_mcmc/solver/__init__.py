@@ -7,6 +7,7 @@ from parallel_mcmc.solver.jacobian import Dense, Diagonal, Identity, Surrogate, 
 from parallel_mcmc.solver.lyapunov import LyapunovEstimate, lyapunov_exponent
 from parallel_mcmc.solver.method import Newton, deer, elk, jacobi, picard, quasi_deer, quasi_elk
 from parallel_mcmc.solver.safeguards import FixedCap, LearnedCap
+from parallel_mcmc.solver.shooting import Shooting
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.trust_region import LevenbergMarquardt
 
@@ -20,6 +21,7 @@ __all__ = [
     "LevenbergMarquardt",
     "LyapunovEstimate",
     "Newton",
+    "Shooting",
     "Solution",
     "Surrogate",
     "Zero",

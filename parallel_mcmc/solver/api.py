@@ -30,8 +30,14 @@ from parallel_mcmc.solver.mesh import (
     require_time_mesh,
     solve_over_mesh,
 )
-from parallel_mcmc.solver.method import Newton, require_newton
+from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import checked_state, plain_recurrence
+from parallel_mcmc.solver.shooting import (
+    Shooting,
+    default_max_rounds,
+    require_method,
+    shoot_in_windows,
+)
 from parallel_mcmc.solver.solution import Problem, Solution
 from parallel_mcmc.solver.window import solve_recurrence
 
@@ -57,7 +63,7 @@ def solve(
     initial_state: PyTree,
     inputs: PyTree,
     *,
-    method: Newton | None = None,
+    method: Newton | Shooting | None = None,
     window: int | None = None,
     tolerance: float | None = None,
     max_iterations: int | None = None,
@@ -82,10 +88,11 @@ def solve(
     inputs
         Pytree whose leaves have a common leading axis T: the inputs of steps 1 … T.
     method
-        The parallel Newton method; ``Newton()`` by default.
+        A parallel Newton method, ``Newton()`` by default, or :class:`Shooting`.
     window
         Number of steps iterated on together; the window slides along the chain. Memory grows with
-        it. By default all T, at most 4,096.
+        it. By default all T, at most 4,096. By shooting windows follow one another; by default
+        there is one.
     tolerance
         Largest residual of an accepted step, in units of ``scale`` and beyond rounding. By default
         1e-4 in float32 and 1e-9 in float64. With 0 the iteration goes on to the floating-point
@@ -93,7 +100,8 @@ def solve(
         Where errors shrink slowly that takes many iterations more.
     max_iterations
         Newton iterations, over all windows, before the plain loop takes over. By default
-        128, and ``T / 2`` more if the window slides.
+        128, and ``T / 2`` more if the window slides. By shooting: rounds of a window after the
+        first, by default a quarter of the lanes, at least four.
     initial_guess
         Guess of ``s_1 … s_T``, leading axis T; by default the state stays where it is, and in a
         window that slides goes on by the last linearisation.
@@ -117,10 +125,11 @@ def solve(
     Raises
     ------
     TypeError
-        If ``step`` is not callable, ``method`` is no :class:`Newton` or ``mesh`` is no mesh.
+        If ``step`` is not callable, ``method`` is neither a :class:`Newton` nor a
+        :class:`Shooting`, or ``mesh`` is no mesh.
     ValueError
         If an argument has a wrong shape, dtype or value; the message names it. With ``mesh``, also
-        if it has no axis ``"time"`` or ``method`` has a trust region.
+        if it has no axis ``"time"``, or ``method`` shoots or has a trust region.
 
     Warns
     -----
@@ -155,7 +164,8 @@ def solve(
     (True, 0.0)
     """
     require_callable("step", step)
-    method = Newton() if method is None else require_newton("method", method)
+    method = Newton() if method is None else require_method("method", method)
+    shoots = isinstance(method, Shooting)
     inputs = require_arrays("inputs", inputs)
     total = _common_length("inputs", inputs)
     if mesh is not None:
@@ -173,12 +183,14 @@ def solve(
         if mesh is not None:
             initial_guess = placed_along(mesh, initial_guess)
     if window is None:
-        window = total if mesh is not None else min(total, LARGEST_DEFAULT_WINDOW)
+        window = total if mesh is not None or shoots else min(total, LARGEST_DEFAULT_WINDOW)
     window = min(require_positive_int("window", window), total)
     if mesh is not None:
         require_spreadable(method)
     if max_iterations is None:
-        max_iterations = default_max_iterations(total, window)
+        max_iterations = (
+            default_max_rounds(method.lanes) if shoots else default_max_iterations(total, window)
+        )
     if tolerance is None:
         tolerance = default_tolerance(jnp.result_type(*real))
     recurrence = plain_recurrence(step)
@@ -214,11 +226,30 @@ def _solve(
         if mesh is not None:
             arguments = recurrence, initial_state, inputs, settings
             return solve_over_mesh(mesh, *arguments, **budget)
+        if isinstance(settings["method"], Shooting):
+            return _shot(recurrence, initial_state, inputs, **budget, **settings)
         return solve_recurrence(
             recurrence, initial_state=initial_state, inputs=inputs, **budget, **settings
         )[0]
 
     return differentiable(run, recurrence, initial_state, inputs, settings)
+
+
+def _shot(
+    recurrence, initial_state, inputs, *, method, window, max_iterations, initial_guess, **settings
+) -> Solution:
+    """Solve a single chain by shooting."""
+    chains = jax.tree.map(lambda leaf: leaf[None], (initial_state, inputs, initial_guess))
+    solution, _ = shoot_in_windows(
+        recurrence,
+        *chains[:2],
+        window=window,
+        lanes=method.lanes,
+        max_rounds=max_iterations,
+        initial_guess=chains[2],
+        **settings,
+    )
+    return jax.tree.map(lambda leaf: leaf[0], solution)
 
 
 def _common_length(name: str, tree: PyTree) -> int:

@@ -12,6 +12,7 @@ from parallel_mcmc._tree import PyTree, any_traced, at, num_steps
 from parallel_mcmc.solver.buffers import padded_by
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.shooting import Shooting
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.timeaxis import DATA, TIME, Blocks
 from parallel_mcmc.solver.verdict import LONGEST_BLOCK
@@ -39,8 +40,10 @@ def require_time_mesh(name: str, mesh: Any) -> Mesh:
     return mesh
 
 
-def require_spreadable(method: Newton) -> None:
-    """Raise ValueError if the method has a trust region, whose scans know one device only."""
+def require_spreadable(method: Newton | Shooting) -> None:
+    """Raise ValueError if the method knows one device only: shooting, and trust regions."""
+    if isinstance(method, Shooting):
+        raise ValueError(f"method must be a Newton method if mesh is given, got {method!r}")
     if method.trust_region is not None:
         raise ValueError(
             "method must have no trust_region if mesh is given, got "

@@ -11,15 +11,11 @@ from parallel_mcmc._tree import PyTree, all_finite, at, preceding, repeated, sel
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.operators import Operator
 from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.residual import observed_scale, residual_of
 from parallel_mcmc.solver.safeguards import Memory, clip_length, secant
-from parallel_mcmc.solver.scans import diagonal_scan
 from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis, delayed
 from parallel_mcmc.solver.trust_region import TrustRegion
 from parallel_mcmc.solver.verdict import Verdict, conclude, leading, look_at
-
-# Two evaluations of one step may differ by this many units in the last place: a batch sums in
-# another order than a single step. A tolerance of zero asks for the same bits, and has no slack.
-ROUNDING_ULPS = 16
 
 # States that the spread of an iterate is judged by: a median of all would cost a long sort.
 SPREAD_STATES = 256
@@ -100,13 +96,13 @@ def newton_iteration(
     finite = jax.vmap(all_finite)(values)
 
     if scale is None:
-        sizes = _observed_scale(y, start, finite)
+        sizes = observed_scale(y, start, finite)
         scale = sizes[-1]
     else:
         sizes = scale
     # A chain that ranges wider than its scale lets a correction range as wide.
     spread = jnp.maximum(_spread(jnp.where(finite[:, None], y, x)), scale)
-    gap = _residual(recurrence, values, guess, y, x, sizes, finite, tolerance)
+    gap = residual_of(recurrence, values, guess, y, x, sizes, finite, tolerance)
 
     # How well the linear model explains the last move: it bounds the norms and mends the model.
     usable = finite & jnp.isfinite(operator.norm())
@@ -207,51 +203,9 @@ def _contraction(change: jax.Array, move: jax.Array, norm: jax.Array, known: jax
     return jnp.where(moved, jnp.clip(jnp.maximum(observed, norm), 0, 1), 1)
 
 
-def _observed_scale(y: jax.Array, anchor: jax.Array, finite: jax.Array) -> jax.Array:
-    """Root mean square distance from the anchor up to each step, shape ``(W, D)``.
-
-    Step t is judged by the steps before it alone, so that a wild iterate further on cannot loosen
-    the tolerance of a step that is about to be accepted.
-    """
-    square = jnp.where(finite[:, None], (y - anchor) ** 2, 0)
-    steps = jnp.arange(1, len(y) + 1, dtype=y.dtype)[:, None]
-    # A running sum: on a CPU faster so, and in less memory, than by `cumsum`.
-    size = jnp.sqrt(diagonal_scan(jnp.ones_like(steps), square) / steps)
-    return jnp.where(size > 0, size, 1)
-
-
 def _spread(x: jax.Array) -> jax.Array:
     """Return a standard deviation over time that a few wild states do not move, shape ``(D,)``."""
     some = x[:: -(-len(x) // SPREAD_STATES)]
     deviation = jnp.median(jnp.abs(some - jnp.median(some, axis=0)), axis=0)
     # The median of |z| for a standard normal z.
     return deviation / 0.6745
-
-
-def _residual(
-    recurrence: Recurrence,
-    values: PyTree,
-    guess: PyTree,
-    y: jax.Array,
-    x: jax.Array,
-    sizes: jax.Array,
-    finite: jax.Array,
-    tolerance: jax.Array | float,
-) -> jax.Array:
-    slack = jnp.where(tolerance > 0, ROUNDING_ULPS, 0)
-    residual = jnp.max(_beyond_rounding(y, x, slack) / sizes, axis=-1)
-    # A processor may flush the difference of two small numbers to zero.
-    differs = (slack == 0) & (y != x).any(axis=-1)
-    residual = jnp.where(differs, jnp.maximum(residual, jnp.finfo(y.dtype).tiny), residual)
-    rest = jax.vmap(recurrence.chart.rest)
-    agree = finite
-    for ours, theirs in zip(
-        jax.tree.leaves(rest(values)), jax.tree.leaves(rest(guess)), strict=True
-    ):
-        agree &= (ours == theirs).all(axis=tuple(range(1, ours.ndim)))
-    return jnp.where(agree, residual, jnp.inf)
-
-
-def _beyond_rounding(a: jax.Array, b: jax.Array, ulps: jax.Array | int) -> jax.Array:
-    rounding = ulps * jnp.finfo(a.dtype).eps * jnp.abs(a)
-    return jnp.maximum(jnp.abs(a - b) - rounding, 0)

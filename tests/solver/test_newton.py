@@ -6,6 +6,7 @@ import pytest
 import parallel_mcmc as pmc
 from parallel_mcmc.solver import newton
 from parallel_mcmc.solver.recurrence import plain_recurrence
+from parallel_mcmc.solver.residual import observed_scale
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -19,50 +20,6 @@ def test_contraction_is_the_larger_of_what_was_seen_and_the_model():
     expected = [0.5, 0.75, 0.5, 1, 1, 1]
     actual = newton._contraction(change, move, norm, known)
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
-
-
-def test_rounding_is_no_gap():
-    ulps = newton.ROUNDING_ULPS
-    a = jnp.array([1.0, 1.0, -1.0, 0.0])
-    b = jnp.array([1 + ulps * EPS, 1 + (ulps + 4) * EPS, -1 - (ulps + 4) * EPS, 0.5])
-    expected = [0, 4 * EPS, 4 * EPS, 0.5]
-    np.testing.assert_array_equal(newton._beyond_rounding(a, b, ulps), np.float32(expected))
-
-
-def test_gap_is_in_units_of_the_scale_and_infinite_where_the_rest_differs():
-    recurrence = plain_recurrence(lambda state, value: state)
-    values = {"x": jnp.full((5, 2), 3.0), "n": jnp.arange(10).reshape(5, 2)}
-    guess = {"x": values["x"].at[0].set(jnp.array([2.0, 1.0])), "n": values["n"].at[1, 1].add(1)}
-    y, x = values["x"], guess["x"]
-    finite = jnp.array([True, True, False, True, True])
-    sizes = jnp.array([2.0, 8.0])
-    gap = newton._residual(recurrence, values, guess, y, x, sizes, finite, 1e-9)
-    np.testing.assert_array_equal(gap > 0, [True, True, True, False, False])
-    np.testing.assert_allclose(gap[0], 0.5, rtol=1e-4)
-    np.testing.assert_array_equal(gap[1:], [np.inf, np.inf, 0, 0])
-
-
-def test_a_tolerance_of_zero_sees_the_last_bit():
-    recurrence = plain_recurrence(lambda state, value: state)
-    tiny = float(np.finfo(np.float32).tiny)
-    y = jnp.array([[1.0], [1.0], [1.5 * tiny], [3e38]])
-    x = jnp.array([[1.0], [1 + EPS], [tiny], [-3e38]])
-    finite = jnp.full(4, True)
-
-    def gap(tolerance):
-        return newton._residual(recurrence, y, x, y, x, jnp.full(1, 4.0), finite, tolerance)
-
-    np.testing.assert_array_equal(gap(1e-30)[:2], [0, 0])
-    np.testing.assert_array_equal(gap(0), np.float32([0, EPS / 4, tiny, np.inf]))
-
-
-def test_observed_scale_is_that_of_the_steps_before():
-    y = jnp.array([[3.0, 1.0], [jnp.nan, 1.0], [5.0, 1.0], [1e9, 1.0]])
-    finite = jnp.array([True, False, True, True])
-    scale = newton._observed_scale(y, jnp.array([1.0, 1.0]), finite)
-    square = np.cumsum([4, 0, 16, 1e18])
-    np.testing.assert_allclose(scale[:, 0], np.sqrt(square / [1, 2, 3, 4]), rtol=1e-5)
-    np.testing.assert_array_equal(scale[:, 1], 1)
 
 
 @pytest.mark.parametrize("length", [256, 257, 600])
@@ -272,10 +229,10 @@ def test_units_do_not_matter(x64, method):
 def test_without_a_scale_the_iterate_gives_it(x64, method):
     anchor = jnp.array([1.0])
     first = iteration(method, GUESS, INPUTS, anchor=anchor, scale=None)
-    sizes = newton._observed_scale(first.values, anchor, first.finite)
+    sizes = observed_scale(first.values, anchor, first.finite)
     np.testing.assert_allclose(first.gap, np.abs(first.values - GUESS)[:, 0] / sizes[:, 0])
     second = iteration(method, first.guess, INPUTS, anchor=anchor, scale=None, memory=first.memory)
-    sizes = newton._observed_scale(second.values, anchor, second.finite)
+    sizes = observed_scale(second.values, anchor, second.finite)
     known = iteration(
         method, first.guess, INPUTS, anchor=anchor, scale=sizes[-1], memory=first.memory
     )

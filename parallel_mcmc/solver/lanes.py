@@ -1,0 +1,244 @@
+"""Stretches of one or more chains, run side by side until each meets the one before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from parallel_mcmc._tree import PyTree, all_finite, at, num_steps, select
+from parallel_mcmc.solver.plain_loop import finish_sequentially
+from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.residual import observed_scale, residual_of
+from parallel_mcmc.solver.solution import Solution
+from parallel_mcmc.solver.verdict import leading
+
+
+class _Carry(NamedTuple):
+    """Leading axis of what belongs to lanes: all lanes of the first chain, then of the next."""
+
+    states: PyTree
+    """Of every step of every lane, leading axes ``(length, lanes)``."""
+    aux: PyTree
+    starts: PyTree
+    """Where the lanes began."""
+    wanted: PyTree
+    """Where the lanes before them end."""
+    gap: jax.Array
+    """How far these are apart, in units of the scale."""
+    spliced: jax.Array
+    """Largest residual where a lane has met its old path."""
+    rounds: jax.Array
+    steps: jax.Array
+    history: jax.Array
+
+
+def shoot(
+    recurrence: Recurrence,
+    initial_states: PyTree,
+    inputs: PyTree,
+    *,
+    lanes: int,
+    max_rounds: int,
+    tolerance: jax.Array | float,
+    scale: jax.Array | None = None,
+    initial_guess: PyTree | None = None,
+    left: jax.Array | int | None = None,
+) -> tuple[Solution, PyTree]:
+    """Find all states of several chains of one recurrence; pure, and traceable by jit.
+
+    The chains are a batch axis like the lanes, so that one loop has them all.
+
+    Parameters
+    ----------
+    recurrence
+        A recurrence.
+    initial_states
+        Before the first steps, leaves ``(C, ...)``.
+    inputs
+        Leaves ``(C, T, ...)``.
+    lanes
+        Stretches of each chain.
+    max_rounds
+        Rounds after the first, before the plain loop takes over.
+    tolerance
+        Largest residual of a step where a lane meets its old path, in units of the scale.
+    scale
+        Typical size of each coordinate, broadcastable to ``(D,)``; None to observe it along the
+        first lane, all of which is exact.
+    initial_guess
+        Guess of the states, leaves ``(C, T, ...)``; by default lanes begin where the chain does.
+    left
+        Number of steps that count, all T by default: those that follow only fill up.
+
+    Returns
+    -------
+    Solution
+        The states and how they were found; every field has a leading axis C.
+    PyTree
+        What the steps recorded, leading axes ``(C, T)``.
+    """
+    chains, total = jax.tree.leaves(inputs)[0].shape[:2]
+    last = total if left is None else left
+    length = -(-total // lanes)
+    lanes = -(-total // length)
+    values = jax.tree.map(partial(_side_by_side, lanes=lanes, length=length), inputs)
+    coordinates = jax.vmap(recurrence.chart.coordinates)
+    step = jax.vmap(recurrence.step)
+
+    def first_round(state: PyTree, value: PyTree) -> tuple[PyTree, tuple[PyTree, PyTree]]:
+        state, aux = step(state, value)
+        return state, (state, aux)
+
+    begin = jax.tree.map(lambda leaf: jnp.repeat(leaf, lanes, axis=0), initial_states)
+    if initial_guess is not None:
+        rows = jnp.maximum(jnp.arange(lanes) * length - 1, 0)
+        guessed = jax.tree.map(lambda leaf: leaf[:, rows], initial_guess)
+        begin = _after(initial_states, jax.tree.map(lambda leaf: leaf[:, 1:], guessed))
+    states, aux = jax.lax.scan(first_round, begin, values)[1]
+    sizes = scale
+    if scale is None:
+        sizes = jnp.repeat(_first_lane_scale(coordinates, initial_states, states), lanes, axis=0)
+
+    def distance(new: PyTree, old: PyTree) -> jax.Array:
+        finite = jax.vmap(all_finite)(new)
+        y, x = coordinates(new), coordinates(old)
+        return residual_of(recurrence, new, old, y, x, sizes, finite, tolerance)
+
+    def asked(states: PyTree, starts: PyTree) -> tuple[PyTree, jax.Array]:
+        """Return where the lanes should begin, and how far that is from where they did."""
+        ends = jax.tree.map(
+            lambda leaf: leaf[-1].reshape(chains, lanes, *leaf.shape[2:])[:, :-1], states
+        )
+        wanted = _after(initial_states, ends)
+        return wanted, distance(wanted, starts)
+
+    def again(carry: _Carry) -> _Carry:
+        moved = ~(carry.gap <= tolerance)
+
+        def going(now: tuple) -> jax.Array:
+            return (now[0] < length) & now[2].any()
+
+        def one(now: tuple) -> tuple:
+            t, state, active, states, aux, spliced = now
+            state, record = step(state, at(values, t))
+            old = at(states, t)
+            gap = distance(state, old)
+            met = active & (gap <= tolerance)
+            # The old state stays where the lane meets it, so that the steps after it are exact.
+            states = _put(states, t, select(active & ~met, state, old))
+            aux = _put(aux, t, select(active, record, at(aux, t)))
+            spliced = jnp.maximum(spliced, jnp.where(met, gap, 0))
+            return t + 1, state, active & ~met, states, aux, spliced
+
+        begin = jnp.array(0), carry.wanted, moved, carry.states, carry.aux, carry.spliced
+        steps, _, _, states, aux, spliced = jax.lax.while_loop(going, one, begin)
+        starts = select(moved, carry.wanted, carry.starts)
+        wanted, gap = asked(states, starts)
+        widest = carry.gap.reshape(chains, lanes).max(axis=1)
+        return _Carry(
+            states,
+            aux,
+            starts,
+            wanted,
+            gap,
+            spliced,
+            carry.rounds + 1,
+            carry.steps + steps,
+            carry.history.at[:, carry.rounds].set(widest),
+        )
+
+    def unfinished(carry: _Carry) -> jax.Array:
+        return ~(carry.gap <= tolerance).all() & (carry.rounds < max_rounds)
+
+    wanted, gap = asked(states, begin)
+    history = jnp.full((chains, max_rounds), jnp.nan, gap.dtype)
+    zero = jnp.array(0)
+    start = _Carry(states, aux, begin, wanted, gap, jnp.zeros_like(gap), zero, zero, history)
+    end = jax.lax.while_loop(unfinished, again, start)
+
+    exact = jax.vmap(leading)((end.gap <= tolerance).reshape(chains, lanes))
+    done = jnp.minimum(exact * length, last)
+    states, aux = jax.tree.map(lambda leaf: _in_turn(leaf, chains, total), (end.states, end.aux))
+    states, aux = _finished(recurrence, initial_states, inputs, done, last, states, aux)
+    worst = jnp.maximum(end.gap, end.spliced).reshape(chains, lanes)
+    found = jnp.arange(lanes) < exact[:, None]
+    fallback = last - done
+    solution = Solution(
+        states=states,
+        converged=fallback == 0,
+        iterations=jnp.full(chains, end.rounds + 1),
+        evaluations=(length + end.steps) * lanes + fallback,
+        residual=jnp.max(jnp.where(found, worst, 0), axis=1),
+        fallback_steps=fallback,
+        residual_history=end.history,
+        growth=jnp.full(chains, jnp.nan, gap.dtype),
+    )
+    return solution, aux
+
+
+def _finished(
+    recurrence: Recurrence,
+    initial_states: PyTree,
+    inputs: PyTree,
+    done: jax.Array,
+    left: jax.Array | int,
+    states: PyTree,
+    aux: PyTree,
+) -> tuple[PyTree, PyTree]:
+    """Complete the steps from ``done`` to ``left`` of every chain by the plain loop."""
+
+    def finish(chain: tuple) -> tuple[PyTree, PyTree]:
+        before, value, start, states, aux = chain
+        return finish_sequentially(recurrence, value, before, 0, start, left, states, aux)
+
+    chains = initial_states, inputs, done, states, aux
+    # One chain after the other: in a batch, every step would copy all the states.
+    return jax.lax.cond(
+        (done < left).any(), lambda: jax.lax.map(finish, chains), lambda: (states, aux)
+    )
+
+
+def _first_lane_scale(
+    coordinates: Callable[[PyTree], jax.Array], initial_states: PyTree, states: PyTree
+) -> jax.Array:
+    """Return the root mean square distance from the first state, shape ``(C, D)``."""
+    chains = num_steps(initial_states)
+    lanes = jax.tree.leaves(states)[0].shape[1] // chains
+    first = jax.tree.map(lambda leaf: leaf[:, ::lanes].swapaxes(0, 1), states)
+
+    def of_chain(state: PyTree, path: PyTree) -> jax.Array:
+        finite = jax.vmap(all_finite)(path)
+        anchor = coordinates(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], state))[0]
+        return observed_scale(coordinates(path), anchor, finite)[-1]
+
+    return jax.vmap(of_chain)(initial_states, first)
+
+
+def _side_by_side(leaf: jax.Array, lanes: int, length: int) -> jax.Array:
+    """Return ``(C, T, ...)`` as ``(length, C * lanes, ...)``; the last entry fills up."""
+    chains, total = leaf.shape[:2]
+    missing = lanes * length - total
+    filled = jnp.concatenate([leaf, jnp.repeat(leaf[:, -1:], missing, axis=1)], axis=1)
+    return jnp.moveaxis(filled.reshape(chains * lanes, length, *leaf.shape[2:]), 1, 0)
+
+
+def _in_turn(leaf: jax.Array, chains: int, total: int) -> jax.Array:
+    """Return ``(length, C * lanes, ...)`` as ``(C, T, ...)``."""
+    return jnp.moveaxis(leaf, 0, 1).reshape(chains, -1, *leaf.shape[2:])[:, :total]
+
+
+def _after(first: PyTree, others: PyTree) -> PyTree:
+    """Return ``first`` and the ``others`` of every chain, leading axis ``C * lanes``."""
+
+    def joined(leaf: jax.Array, rest: jax.Array) -> jax.Array:
+        return jnp.concatenate([leaf[:, None], rest], axis=1).reshape(-1, *leaf.shape[1:])
+
+    return jax.tree.map(joined, first, others)
+
+
+def _put(buffer: PyTree, row: jax.Array, entry: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf, value: leaf.at[row].set(value), buffer, entry)
