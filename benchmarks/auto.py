@@ -105,12 +105,18 @@ def sides_of(problem: Problem, kind: str, chains: int) -> dict[str, Any]:
     loop = jax.jit(partial(over_chains, run_inference_algorithm, algorithm, total=total))
     ours = pmc.blackjax.run_inference_algorithm
     drop_in = jax.jit(partial(over_chains, ours, algorithm, total=total))
+    # A single chain is run as a user runs it; several are mapped over, in one jit.
+    one = [algorithm.init(positions[0]), keys[0]]
     sides = {
         "auto": lambda: pmc.sample(
             key, kernel, where, total, num_chains=chains, progress_bar=False
         ),
         "blackjax": lambda: loop(positions, keys),
-        "blackjax drop-in": lambda: drop_in(positions, keys),
+        "blackjax drop-in": lambda: (
+            ours(one[1], algorithm, total, initial_state=one[0], transform=keep)[1]
+            if chains == 1
+            else drop_in(positions, keys)
+        ),
     }
     if kind == "HMC":
         sides["numpyro"] = numpyro_loop(problem, positions, keys)

@@ -33,6 +33,7 @@ class Program(NamedTuple):
 
 PROGRAMS = {
     "german_credit": Program("german_credit.py", [[]], ["--keys", "1", "--draws", "128"]),
+    "evaluations": Program("evaluations.py", [[]], ["--keys", "1", "--draws", "256"]),
     "solver": Program(
         "solver.py",
         [["--longest", "1024"]],

@@ -22,7 +22,7 @@ from parallel_mcmc.choice.auto import choose
 from parallel_mcmc.choice.outcome import Choice
 from parallel_mcmc.choice.runner import choose_runner
 from parallel_mcmc.kernels.base import Kernel, require_kernel
-from parallel_mcmc.kernels.chain import ChainStats, Parallel, Sequential
+from parallel_mcmc.kernels.chain import ChainStats, Runner, Sequential
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.placement.base import ON_ONE_DEVICE, Placement
 from parallel_mcmc.placement.over_mesh import OverMesh, require_chain_mesh
@@ -35,7 +35,7 @@ from parallel_mcmc.segments import (
     segment_length,
     total_stats,
 )
-from parallel_mcmc.solver import Newton
+from parallel_mcmc.solver import Newton, Shooting
 
 INIT_KEY = np.uint32(2**32 - 1)
 """Number of the key of a chain's first state, beyond any draw's."""
@@ -79,7 +79,7 @@ def sample(
     num_samples: int,
     *,
     num_chains: int = 1,
-    solver: str | Newton = "auto",
+    solver: str | Newton | Shooting = "auto",
     window: int | None = None,
     progress_bar: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -186,7 +186,7 @@ def sample(
     states = initial_states(kernel, initial_position, num_chains, init_keys)
     runner, choice = choose(solver, window, kernel, states, keys, placement.blocks)
     runner = placement.adapt(runner)
-    if isinstance(runner, Parallel):
+    if not isinstance(runner, Sequential):
         choice = choice._replace(window=runner.window)
     if checkpoint is None:
         samples = run_chains(
@@ -218,7 +218,7 @@ def chain_keys(key: jax.Array, num_chains: int, num_samples: int) -> tuple[jax.A
 
 
 def run_chains(
-    runner: Parallel | Sequential,
+    runner: Runner,
     kernel: Kernel,
     states: PyTree,
     keys: jax.Array,

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from parallel_mcmc._errors import warn_fallback
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
+from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Runner, Sequential
 from parallel_mcmc.kernels.divergence import Failures
 from parallel_mcmc.placement.base import ON_ONE_DEVICE, Placement
 from parallel_mcmc.recording import Recorder, joined
@@ -47,7 +47,7 @@ class Group(NamedTuple):
 
 
 def run_segments(
-    runner: Parallel | Sequential,
+    runner: Runner,
     kernel: Kernel,
     groups: Sequence[Group],
     keys: jax.Array,
@@ -123,9 +123,7 @@ def run_segments(
     failures.warn()
 
 
-def abstract_segment(
-    runner: Parallel | Sequential, kernel: Kernel, states: PyTree, keys: jax.Array
-) -> Chain:
+def abstract_segment(runner: Runner, kernel: Kernel, states: PyTree, keys: jax.Array) -> Chain:
     """Return shapes and dtypes of a segment with these keys, ``(num_chains, length)``."""
     length = keys.shape[1]
     if isinstance(runner, Parallel):
@@ -134,13 +132,13 @@ def abstract_segment(
 
 
 def segment_length(
-    runner: Parallel | Sequential,
+    runner: Runner,
     num_samples: int,
     progress_rate: int | None,
     shortest: int = SHORTEST_SEGMENT,
 ) -> int:
     """Return the draws of a segment: ``progress_rate`` or 5 % of all, and at least a window."""
-    least = runner.window if isinstance(runner, Parallel) else 1
+    least = 1 if isinstance(runner, Sequential) else runner.window
     if progress_rate is not None:
         return min(max(least, progress_rate), num_samples)
     segments = max(1, min(SEGMENTS, num_samples // max(least, shortest)))

@@ -25,6 +25,7 @@ from parallel_mcmc.blackjax.generic import NotSolvable, settled
 from parallel_mcmc.blackjax.plans import Run, SequentialPlan, choose_plan
 from parallel_mcmc.segments import SEGMENTS
 from parallel_mcmc.solver.method import Newton
+from parallel_mcmc.solver.shooting import Shooting
 
 
 class NotParallelWarning(UserWarning):
@@ -44,16 +45,16 @@ def run_inference_algorithm(
     transform: Callable[[PyTree, PyTree], PyTree] = _state_and_info,
     progress_bar: bool = False,
     *,
-    solver: str | Newton = "auto",
+    solver: str | Newton | Shooting = "auto",
     window: int | None = None,
 ) -> tuple[PyTree, PyTree]:
     """Run a BlackJAX algorithm, as ``blackjax.util.run_inference_algorithm`` does.
 
     The chain is BlackJAX's for the same key. On an accelerator its steps are found together, by a
-    parallel Newton method; on a CPU the sequential loop runs, compiled once for each algorithm
-    object and shapes rather than at each call. ``blackjax.mala`` and ``blackjax.hmc`` are
-    recognised and solved by this package's kernels, in coordinates whitened by the metric; the
-    step of any other algorithm is solved as it is.
+    parallel Newton method; on a CPU by shooting where that is faster, else by the sequential loop,
+    compiled once for each algorithm object and shapes rather than at each call. ``blackjax.mala``
+    and ``blackjax.hmc`` are recognised and solved by this package's kernels, in coordinates
+    whitened by the metric; the step of any other algorithm is solved as it is.
 
     Parameters
     ----------
@@ -73,8 +74,11 @@ def run_inference_algorithm(
         Whether to show one; not shown where the call itself is traced. With versions of BlackJAX
         whose own function takes ``progress_bar`` before ``transform``, either order does.
     solver
-        ``"parallel"``, ``"sequential"``, a :class:`parallel_mcmc.Newton` method, or ``"auto"``:
-        parallel on an accelerator, the sequential loop on a CPU. The steps are the same.
+        ``"parallel"``, ``"sequential"``, a :class:`parallel_mcmc.Newton` method,
+        :class:`parallel_mcmc.Shooting`, or ``"auto"``: parallel on an accelerator; on a CPU what a
+        trial finds faster, where ``blackjax.mala`` or ``blackjax.hmc`` make 256 steps or more and
+        the call is not traced, as by ``jax.jit``, else the sequential loop. The steps are the
+        same, up to the tolerance of :func:`parallel_mcmc.solve`.
     window
         Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator.
 
@@ -140,7 +144,7 @@ def run_algorithm(
     transform: Callable[[PyTree, PyTree], PyTree] = _state_and_info,
     progress_bar: bool = False,
     *,
-    solver: str | Newton = "auto",
+    solver: str | Newton | Shooting = "auto",
     window: int | None = None,
 ) -> Run:
     """Do what :func:`run_inference_algorithm` does, and tell how the steps were found."""

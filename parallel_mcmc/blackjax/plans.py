@@ -9,19 +9,25 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import STATIC, PyTree, as_partial, pytree
+from parallel_mcmc._tree import STATIC, PyTree, any_traced, as_partial, pytree
 from parallel_mcmc.blackjax.generic import NotSolvable, as_steps, default_method, native_method
 from parallel_mcmc.blackjax.recognise import recognised
+from parallel_mcmc.choice.auto import choose
 from parallel_mcmc.choice.runner import choose_runner
 from parallel_mcmc.kernels import Kernel
-from parallel_mcmc.kernels.chain import Parallel
+from parallel_mcmc.kernels.chain import InLanes, Parallel, Sequential
 from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.method import Newton
+from parallel_mcmc.solver.shooting import Shooting
 from parallel_mcmc.solver.window import solve_recurrence
 
 LARGEST_MISS = 2e-6
 """In single precision, how far a step may be from what the state before it gives."""
+
+
+LEAST_MEASURED = 256
+"""Steps of a run on a CPU from which on the ways are compared."""
 
 
 class Run(NamedTuple):
@@ -61,7 +67,7 @@ class NativePlan:
 
     step: Callable[..., tuple[PyTree, PyTree]]
     kernel: Kernel
-    runner: Parallel
+    runner: Parallel | InLanes
 
     @property
     def window(self) -> int:
@@ -123,6 +129,26 @@ class GenericPlan:
         )
 
 
+def _measured_plan(
+    algorithm: Any, window: int | None, state: PyTree, keys: jax.Array
+) -> SequentialPlan | NativePlan:
+    """Return the faster on a CPU, where the numbers are known and a kernel of ours fits.
+
+    What is traced, by ``jax.jit`` for example, cannot be timed, and a short run is not worth it.
+    """
+    step = as_partial(algorithm.step)
+    if any_traced(state, keys) or len(keys) < LEAST_MEASURED or hasattr(algorithm, "sample"):
+        return SequentialPlan(step)
+    kernel = recognised(algorithm, state, keys[0])
+    if kernel is None:
+        return SequentialPlan(step)
+    start = kernel.init(state.position)
+    runner, _ = choose("auto", window, kernel, *jax.tree.map(lambda x: x[None], (start, keys)))
+    return (
+        SequentialPlan(step) if isinstance(runner, Sequential) else NativePlan(step, kernel, runner)
+    )
+
+
 def _tolerance(state: PyTree) -> float:
     """Return the largest miss of a step whose decisions are not known.
 
@@ -133,7 +159,11 @@ def _tolerance(state: PyTree) -> float:
 
 
 def choose_plan(
-    algorithm: Any, solver: str | Newton, window: int | None, state: PyTree, keys: jax.Array
+    algorithm: Any,
+    solver: str | Newton | Shooting,
+    window: int | None,
+    state: PyTree,
+    keys: jax.Array,
 ) -> SequentialPlan | NativePlan | GenericPlan:
     """Return how the steps of ``algorithm`` are found, for the arguments of the entry function.
 
@@ -145,12 +175,18 @@ def choose_plan(
         If ``solver`` or ``window`` is not one of the accepted values.
     """
     runner = choose_runner(solver, window, max(keys.shape[0], 1))
-    if not isinstance(runner, Parallel) or keys.shape[0] == 0:
+    if isinstance(solver, str) and solver == "auto" and isinstance(runner, Sequential):
+        return _measured_plan(algorithm, window, state, keys)
+    if isinstance(runner, Sequential) or keys.shape[0] == 0:
         return SequentialPlan(as_partial(algorithm.step))
     if hasattr(algorithm, "sample"):
         raise NotSolvable("it is a variational one, whose steps are no Markov chain")
     step, given = as_partial(algorithm.step), solver if isinstance(solver, Newton) else None
     kernel = recognised(algorithm, state, keys[0])
+    if isinstance(runner, InLanes):
+        if kernel is None:
+            raise NotSolvable("pmc.Shooting() is for blackjax.mala and blackjax.hmc")
+        return NativePlan(step, kernel, runner)
     if kernel is None:
         return GenericPlan(step, as_partial(algorithm.init), given, runner.window)
     method = given or native_method(state.position)

@@ -15,23 +15,23 @@ from parallel_mcmc.choice.cpu import faster_on_cpu
 from parallel_mcmc.choice.outcome import Choice, choice_of
 from parallel_mcmc.choice.runner import choose_runner, on_cpu, window_length
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Parallel, Sequential
-from parallel_mcmc.solver import Newton
+from parallel_mcmc.kernels.chain import Parallel, Runner
+from parallel_mcmc.solver import Newton, Shooting
 
 REMEMBERED = 64
 """Choices that are kept for further calls with the same kernel and shapes."""
 
-_remembered: OrderedDict[Hashable, tuple[Parallel | Sequential, Choice]] = OrderedDict()
+_remembered: OrderedDict[Hashable, tuple[Runner, Choice]] = OrderedDict()
 
 
 def choose(
-    solver: str | Newton,
+    solver: str | Newton | Shooting,
     window: int | None,
     kernel: Kernel,
     states: PyTree,
     keys: jax.Array,
     blocks: int = 1,
-) -> tuple[Parallel | Sequential, Choice]:
+) -> tuple[Runner, Choice]:
     """Return how chains are run, and why; ``"auto"`` measures.
 
     The outcome is remembered for the kernel's functions and shapes, so that a process measures

@@ -5,16 +5,19 @@ from __future__ import annotations
 import jax
 
 from parallel_mcmc._errors import require_positive_int
-from parallel_mcmc.kernels.chain import Parallel, Sequential
-from parallel_mcmc.solver import Newton
+from parallel_mcmc.kernels.chain import InLanes, Parallel, Runner, Sequential
+from parallel_mcmc.solver import Newton, Shooting
 
 CPU_WINDOW = 32
 ACCELERATOR_WINDOW = 4096
 
+LANE_LENGTH = 256
+"""Steps of a lane, where nothing else is known: several times as many as most chains meet in."""
+
 
 def choose_runner(
-    solver: str | Newton, window: int | None, num_samples: int, blocks: int = 1
-) -> Parallel | Sequential:
+    solver: str | Newton | Shooting, window: int | None, num_samples: int, blocks: int = 1
+) -> Runner:
     """Return how chains are run for the arguments of :func:`parallel_mcmc.sample`.
 
     Nothing is measured: ``"auto"`` is the parallel solver on an accelerator and where ``blocks``
@@ -25,6 +28,9 @@ def choose_runner(
     ValueError
         If ``solver`` or ``window`` is not one of the accepted values.
     """
+    if isinstance(solver, Shooting):
+        length = solver.lanes * LANE_LENGTH if window is None else window
+        return InLanes(solver.lanes, window_length(length, num_samples, blocks))
     length = window_length(window, num_samples, blocks)
     if isinstance(solver, Newton):
         return Parallel(solver, length)
@@ -35,7 +41,8 @@ def choose_runner(
     if solver == "sequential":
         return Sequential()
     raise ValueError(
-        f'solver must be "auto", "parallel", "sequential" or a pmc.Newton method, got {solver!r}'
+        'solver must be "auto", "parallel", "sequential", a pmc.Newton method or pmc.Shooting(), '
+        f"got {solver!r}"
     )
 
 

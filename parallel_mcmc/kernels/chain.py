@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import STATIC, PyTree, pytree
+from parallel_mcmc._tree import STATIC, PyTree, at, pytree
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.plain_loop import run_sequentially
+from parallel_mcmc.solver.shooting import default_max_rounds, shoot_in_windows
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis
 from parallel_mcmc.solver.window import solve_recurrence
@@ -25,7 +26,7 @@ class ChainStats(NamedTuple):
     converged: jax.Array
     """Whether the parallel iteration reached every state; true for the plain loop."""
     iterations: jax.Array
-    """Newton iterations; 0 for the plain loop."""
+    """Newton iterations, or rounds of shooting; 0 for the plain loop."""
     gradient_evaluations: jax.Array
     """Evaluations of the log density with its gradient, Jacobian-vector products included; of
     the log density alone, or of whole steps, where the kernel takes no gradient."""
@@ -68,13 +69,7 @@ class Parallel:
         """
         solution, info = self.solve(kernel, state, keys)
         bound = kernel.bind(state.position)
-        stats = ChainStats(
-            solution.converged,
-            solution.iterations,
-            solution.evaluations * (bound.gradients_per_step + bound.gradients_per_lift),
-            solution.residual,
-            solution.fallback_steps,
-        )
+        stats = _stats_of(solution, bound.gradients_per_step + bound.gradients_per_lift)
         return Chain(jax.vmap(bound.leave)(solution.states), info, stats)
 
     def solve(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> tuple[Solution, PyTree]:
@@ -120,10 +115,70 @@ class Sequential:
         return Chain(jax.vmap(bound.leave)(states), info, stats)
 
 
-def run_chains(
-    runner: Parallel | Sequential, kernel: Kernel, states: PyTree, keys: jax.Array
-) -> Chain:
+@pytree
+@dataclasses.dataclass(frozen=True)
+class InLanes:
+    """Run chains by shooting: the lanes of all chains are steps of one batch."""
+
+    lanes: int = dataclasses.field(metadata=STATIC)
+    """Of each chain."""
+    window: int = dataclasses.field(metadata=STATIC)
+    """Draws that are cut into lanes."""
+    tolerance: float | None = None
+
+    def run(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> Chain:
+        """Return the chain that follows ``state``, one draw for each of ``keys``."""
+        one = self.run_together(kernel, *jax.tree.map(lambda leaf: leaf[None], (state, keys)))
+        return jax.tree.map(lambda leaf: leaf[0], one)
+
+    def run_together(self, kernel: Kernel, states: PyTree, keys: jax.Array) -> Chain:
+        """Return the chains that follow ``states``: their axis leads everything."""
+        solution, info = self._solve_together(kernel, states, keys)
+        bound = kernel.bind(at(states, 0).position)
+        draws = jax.vmap(jax.vmap(bound.leave))(solution.states)
+        return Chain(draws, info, _stats_of(solution, bound.gradients_per_step))
+
+    def solve(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> tuple[Solution, PyTree]:
+        """Return the solver's own result: states in whitened coordinates, and the infos."""
+        one = jax.tree.map(lambda leaf: leaf[None], (state, keys))
+        return jax.tree.map(lambda leaf: leaf[0], self._solve_together(kernel, *one))
+
+    def _solve_together(
+        self, kernel: Kernel, states: PyTree, keys: jax.Array
+    ) -> tuple[Solution, PyTree]:
+        bound = kernel.bind(at(states, 0).position)
+        starts = jax.vmap(bound.enter)(states)
+        dtype = jax.eval_shape(bound.recurrence.chart.coordinates, at(starts, 0)).dtype
+        return shoot_in_windows(
+            bound.recurrence,
+            starts,
+            jax.vmap(jax.vmap(bound.draw))(keys),
+            window=self.window,
+            lanes=self.lanes,
+            max_rounds=default_max_rounds(self.lanes),
+            tolerance=default_tolerance(dtype) if self.tolerance is None else self.tolerance,
+            scale=bound.solver_scale(dtype),
+        )
+
+
+Runner = Parallel | Sequential | InLanes
+"""How chains are run."""
+
+
+def _stats_of(solution: Solution, gradients: int) -> ChainStats:
+    return ChainStats(
+        solution.converged,
+        solution.iterations,
+        solution.evaluations * gradients,
+        solution.residual,
+        solution.fallback_steps,
+    )
+
+
+def run_chains(runner: Runner, kernel: Kernel, states: PyTree, keys: jax.Array) -> Chain:
     """Return the draws of the chains that one device has: their axis leads everything."""
+    if isinstance(runner, InLanes):
+        return runner.run_together(kernel, states, keys)
 
     def run(chain: tuple) -> Chain:
         return runner.run(kernel, *chain)
@@ -135,12 +190,12 @@ def run_chains(
     return map_chains(runner, run, chains)
 
 
-def map_chains(runner: Parallel | Sequential, run: Callable[[Any], Any], chains: PyTree) -> PyTree:
+def map_chains(runner: Runner, run: Callable[[Any], Any], chains: PyTree) -> PyTree:
     """Return ``run`` of every chain, by ``runner``: of every entry of the leading axis."""
     return jax.lax.map(run, chains) if is_one_by_one(runner) else jax.vmap(run)(chains)
 
 
-def is_one_by_one(runner: Parallel | Sequential) -> bool:
+def is_one_by_one(runner: Runner) -> bool:
     """Whether chains on one device are drawn one after the other, not all in one batch."""
     # A window of one chain fills a CPU.
     return isinstance(runner, Parallel) and jax.default_backend() == "cpu"

@@ -38,7 +38,7 @@ from parallel_mcmc.numpyro.model import Target
 from parallel_mcmc.numpyro.sampler import Sampler, Start
 from parallel_mcmc.numpyro.state import SamplerState, first_key
 from parallel_mcmc.sampling import Samples, run_chains
-from parallel_mcmc.solver import Newton
+from parallel_mcmc.solver import Newton, Shooting
 from parallel_mcmc.warmup import WarmupResult
 
 CHAIN_METHODS = ("parallel", "vectorized", "sequential")
@@ -134,7 +134,7 @@ class MCMC(numpyro.infer.MCMC):
         progress_bar: bool = True,
         progress_rate: int | None = None,
         jit_model_args: bool = False,
-        solver: str | Newton = "auto",
+        solver: str | Newton | Shooting = "auto",
         window: int | None = None,
     ) -> None:
         if not isinstance(sampler, MCMCKernel):
@@ -433,7 +433,9 @@ class MCMC(numpyro.infer.MCMC):
         return fields, removed
 
 
-def _warn_of_foreign_kernel(sampler: Any, solver: str | Newton, window: int | None) -> None:
+def _warn_of_foreign_kernel(
+    sampler: Any, solver: str | Newton | Shooting, window: int | None
+) -> None:
     name = f"{type(sampler).__module__}.{type(sampler).__name__}"
     if solver != "auto" or window is not None:
         raise ValueError(

@@ -44,7 +44,7 @@ from parallel_mcmc.numpyro.state import (
     split_keys,
     transition_key,
 )
-from parallel_mcmc.solver import Newton
+from parallel_mcmc.solver import Newton, Shooting
 from parallel_mcmc.warmup import LowRank, WarmupResult, window_adaptation
 
 
@@ -174,7 +174,7 @@ class Sampler(MCMCKernel):
         *,
         keep_draws: bool = False,
         progress_bar: bool = False,
-        solver: str | Newton = "sequential",
+        solver: str | Newton | Shooting = "sequential",
         window: int | None = None,
     ) -> Start:
         """Find initial positions and tune the kernel from there.

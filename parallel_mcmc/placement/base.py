@@ -9,15 +9,7 @@ import jax
 
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import (
-    Chain,
-    Parallel,
-    Sequential,
-    is_one_by_one,
-    run_chains,
-)
-
-Runner = Parallel | Sequential
+from parallel_mcmc.kernels.chain import Chain, Runner, is_one_by_one, run_chains
 
 MOST_GROUPS = 16
 """Groups of chains that are drawn and stored apart."""

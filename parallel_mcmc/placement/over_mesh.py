@@ -13,8 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential, run_chains
-from parallel_mcmc.placement.base import Runner
+from parallel_mcmc.kernels.chain import Chain, Parallel, Runner, Sequential, run_chains
 from parallel_mcmc.placement.processes import CHAIN, local_part, owners_of
 from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.mesh import (
@@ -125,10 +124,11 @@ class OverMesh:
         """
         if self.blocks == 1:
             return runner
-        if isinstance(runner, Sequential):
+        if not isinstance(runner, Parallel):
+            given = '"sequential"' if isinstance(runner, Sequential) else "pmc.Shooting()"
             raise ValueError(
                 'solver must be "parallel", "auto" or a pmc.Newton method if the mesh has '
-                f'{self.blocks} devices along "{TIME}", got "sequential"'
+                f'{self.blocks} devices along "{TIME}", got {given}'
             )
         if runner.method is not None:
             require_spreadable(runner.method)

@@ -100,8 +100,8 @@ def solve(
         Where errors shrink slowly that takes many iterations more.
     max_iterations
         Newton iterations, over all windows, before the plain loop takes over. By default
-        128, and ``T / 2`` more if the window slides. By shooting: rounds of a window after the
-        first, by default a quarter of the lanes, at least four.
+        128, and ``T / 2`` more if the window slides. By shooting: rounds of a window, by default a
+        quarter of the lanes and one more, at least five.
     initial_guess
         Guess of ``s_1 … s_T``, leading axis T; by default the state stays where it is, and in a
         window that slides goes on by the last linearisation.

@@ -28,7 +28,9 @@ class _Carry(NamedTuple):
     wanted: PyTree
     """Where the lanes before them end."""
     gap: jax.Array
-    """How far these are apart, in units of the scale."""
+    """How far these are apart, in units of the scale; infinite before the first round."""
+    sizes: jax.Array
+    """The scale, broadcastable to the coordinates of all lanes."""
     spliced: jax.Array
     """Largest residual where a lane has met its old path."""
     rounds: jax.Array
@@ -63,7 +65,7 @@ def shoot(
     lanes
         Stretches of each chain.
     max_rounds
-        Rounds after the first, before the plain loop takes over.
+        Rounds before the plain loop takes over, the first included.
     tolerance
         Largest residual of a step where a lane meets its old path, in units of the scale.
     scale
@@ -89,35 +91,27 @@ def shoot(
     coordinates = jax.vmap(recurrence.chart.coordinates)
     step = jax.vmap(recurrence.step)
 
-    def first_round(state: PyTree, value: PyTree) -> tuple[PyTree, tuple[PyTree, PyTree]]:
-        state, aux = step(state, value)
-        return state, (state, aux)
-
     begin = jax.tree.map(lambda leaf: jnp.repeat(leaf, lanes, axis=0), initial_states)
     if initial_guess is not None:
         rows = jnp.maximum(jnp.arange(lanes) * length - 1, 0)
         guessed = jax.tree.map(lambda leaf: leaf[:, rows], initial_guess)
         begin = _after(initial_states, jax.tree.map(lambda leaf: leaf[:, 1:], guessed))
-    states, aux = jax.lax.scan(first_round, begin, values)[1]
-    sizes = scale
-    if scale is None:
-        sizes = jnp.repeat(_first_lane_scale(coordinates, initial_states, states), lanes, axis=0)
 
-    def distance(new: PyTree, old: PyTree) -> jax.Array:
+    def distance(new: PyTree, old: PyTree, sizes: jax.Array) -> jax.Array:
         finite = jax.vmap(all_finite)(new)
         y, x = coordinates(new), coordinates(old)
         return residual_of(recurrence, new, old, y, x, sizes, finite, tolerance)
 
-    def asked(states: PyTree, starts: PyTree) -> tuple[PyTree, jax.Array]:
-        """Return where the lanes should begin, and how far that is from where they did."""
+    def asked(states: PyTree) -> PyTree:
+        """Return where the lanes should begin."""
         ends = jax.tree.map(
             lambda leaf: leaf[-1].reshape(chains, lanes, *leaf.shape[2:])[:, :-1], states
         )
-        wanted = _after(initial_states, ends)
-        return wanted, distance(wanted, starts)
+        return _after(initial_states, ends)
 
-    def again(carry: _Carry) -> _Carry:
+    def one_round(carry: _Carry) -> _Carry:
         moved = ~(carry.gap <= tolerance)
+        first = carry.rounds == 0
 
         def going(now: tuple) -> jax.Array:
             return (now[0] < length) & now[2].any()
@@ -126,8 +120,8 @@ def shoot(
             t, state, active, states, aux, spliced = now
             state, record = step(state, at(values, t))
             old = at(states, t)
-            gap = distance(state, old)
-            met = active & (gap <= tolerance)
+            gap = distance(state, old, carry.sizes)
+            met = active & (gap <= tolerance) & ~first
             # The old state stays where the lane meets it, so that the steps after it are exact.
             states = _put(states, t, select(active & ~met, state, old))
             aux = _put(aux, t, select(active, record, at(aux, t)))
@@ -137,14 +131,20 @@ def shoot(
         begin = jnp.array(0), carry.wanted, moved, carry.states, carry.aux, carry.spliced
         steps, _, _, states, aux, spliced = jax.lax.while_loop(going, one, begin)
         starts = select(moved, carry.wanted, carry.starts)
-        wanted, gap = asked(states, starts)
-        widest = carry.gap.reshape(chains, lanes).max(axis=1)
+        wanted = asked(states)
+        sizes = carry.sizes
+        if scale is None:
+            observed = partial(_first_lane_scale, coordinates, initial_states, states)
+            sizes = jax.lax.cond(first, observed, lambda: sizes)
+        gap = distance(wanted, starts, sizes)
+        widest = gap.reshape(chains, lanes).max(axis=1)
         return _Carry(
             states,
             aux,
             starts,
             wanted,
             gap,
+            sizes,
             spliced,
             carry.rounds + 1,
             carry.steps + steps,
@@ -154,11 +154,27 @@ def shoot(
     def unfinished(carry: _Carry) -> jax.Array:
         return ~(carry.gap <= tolerance).all() & (carry.rounds < max_rounds)
 
-    wanted, gap = asked(states, begin)
-    history = jnp.full((chains, max_rounds), jnp.nan, gap.dtype)
+    # The first round is like the others, but that no lane has an old path to meet.
+    states, aux = jax.tree.map(
+        lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype),
+        jax.eval_shape(step, begin, at(values, 0)),
+    )
+    shape = jax.eval_shape(coordinates, begin)
+    never = jnp.full(chains * lanes, jnp.inf, shape.dtype)
     zero = jnp.array(0)
-    start = _Carry(states, aux, begin, wanted, gap, jnp.zeros_like(gap), zero, zero, history)
-    end = jax.lax.while_loop(unfinished, again, start)
+    start = _Carry(
+        states,
+        aux,
+        begin,
+        begin,
+        never,
+        jnp.ones(shape.shape, shape.dtype) if scale is None else scale,
+        jnp.zeros_like(never),
+        zero,
+        zero,
+        jnp.full((chains, max_rounds), jnp.nan, shape.dtype),
+    )
+    end = jax.lax.while_loop(unfinished, one_round, start)
 
     exact = jax.vmap(leading)((end.gap <= tolerance).reshape(chains, lanes))
     done = jnp.minimum(exact * length, last)
@@ -170,12 +186,12 @@ def shoot(
     solution = Solution(
         states=states,
         converged=fallback == 0,
-        iterations=jnp.full(chains, end.rounds + 1),
-        evaluations=(length + end.steps) * lanes + fallback,
+        iterations=jnp.full(chains, end.rounds),
+        evaluations=end.steps * lanes + fallback,
         residual=jnp.max(jnp.where(found, worst, 0), axis=1),
         fallback_steps=fallback,
         residual_history=end.history,
-        growth=jnp.full(chains, jnp.nan, gap.dtype),
+        growth=jnp.full(chains, jnp.nan, shape.dtype),
     )
     return solution, aux
 
@@ -205,7 +221,7 @@ def _finished(
 def _first_lane_scale(
     coordinates: Callable[[PyTree], jax.Array], initial_states: PyTree, states: PyTree
 ) -> jax.Array:
-    """Return the root mean square distance from the first state, shape ``(C, D)``."""
+    """Return the root mean square distance from the first state, for every lane: ``(B, D)``."""
     chains = num_steps(initial_states)
     lanes = jax.tree.leaves(states)[0].shape[1] // chains
     first = jax.tree.map(lambda leaf: leaf[:, ::lanes].swapaxes(0, 1), states)
@@ -215,7 +231,7 @@ def _first_lane_scale(
         anchor = coordinates(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], state))[0]
         return observed_scale(coordinates(path), anchor, finite)[-1]
 
-    return jax.vmap(of_chain)(initial_states, first)
+    return jnp.repeat(jax.vmap(of_chain)(initial_states, first), lanes, axis=0)
 
 
 def _side_by_side(leaf: jax.Array, lanes: int, length: int) -> jax.Array:

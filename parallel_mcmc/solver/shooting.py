@@ -16,9 +16,10 @@ from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.solution import Solution
 
 FEWEST_ROUNDS = 4
+"""Rounds after the first that are made in any case."""
 
 DEEPEST = 4
-"""Rounds end when they have made a step for every so many of the chain."""
+"""Rounds end when they have made a batch of steps for every so many steps of the chain."""
 
 
 @pytree
@@ -78,8 +79,8 @@ def require_method(name: str, value: object) -> Newton | Shooting:
 
 
 def default_max_rounds(lanes: int) -> int:
-    """Return the budget of rounds, the first not counted."""
-    return max(FEWEST_ROUNDS, lanes // DEEPEST)
+    """Return the budget of rounds, the first included."""
+    return 1 + max(FEWEST_ROUNDS, lanes // DEEPEST)
 
 
 def shoot_in_windows(

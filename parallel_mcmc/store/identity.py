@@ -16,12 +16,15 @@ import numpy as np
 
 import parallel_mcmc
 from parallel_mcmc._tree import PyTree
-from parallel_mcmc.kernels.chain import Parallel, Sequential
+from parallel_mcmc.kernels.chain import InLanes, Runner, Sequential
 from parallel_mcmc.placement.base import Placement
 from parallel_mcmc.solver import Newton
 from parallel_mcmc.store.programs import program_digest
 
 NEWTON = "newton"
+
+SHOOTING = "shooting "
+"""Before the number of lanes."""
 """Name of ``pmc.Newton()``, which ``solver="auto"`` may choose."""
 
 SHOWN = 4
@@ -86,10 +89,12 @@ def precision() -> dict[str, str]:
     }
 
 
-def solver_settings(runner: Parallel | Sequential) -> dict[str, Any]:
+def solver_settings(runner: Runner) -> dict[str, Any]:
     """Return how a runner is made again: the solver's name, None for a method, and its window."""
     if isinstance(runner, Sequential):
         return {"solver": "sequential", "window": None}
+    if isinstance(runner, InLanes):
+        return {"solver": f"{SHOOTING}{runner.lanes}", "window": runner.window}
     name = "parallel" if runner.method is None else NEWTON if runner.method == Newton() else None
     return {"solver": name, "window": runner.window}
 

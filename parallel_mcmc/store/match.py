@@ -12,21 +12,21 @@ from parallel_mcmc._errors import require_arrays
 from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.choice.runner import choose_runner
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Parallel, Sequential
+from parallel_mcmc.kernels.chain import Runner
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.placement.base import Placement
 from parallel_mcmc.recording import joined
-from parallel_mcmc.solver import Newton
+from parallel_mcmc.solver import Newton, Shooting
 from parallel_mcmc.store import structure
 from parallel_mcmc.store.errors import CheckpointMismatchError, DamagedChunk
-from parallel_mcmc.store.identity import NEWTON, environment, run_settings
+from parallel_mcmc.store.identity import NEWTON, SHOOTING, environment, run_settings
 from parallel_mcmc.store.manifest import Manifest
 from parallel_mcmc.store.recorder import OnDisk
 
 
 def runner_of(
-    manifest: Manifest, solver: str | Newton | None, blocks: int = 1
-) -> Parallel | Sequential:
+    manifest: Manifest, solver: str | Newton | Shooting | None, blocks: int = 1
+) -> Runner:
     """Return how the run goes on: as it began, unless ``solver`` says otherwise.
 
     Raises
@@ -35,13 +35,19 @@ def runner_of(
         If the run was given a method, and ``solver`` is None.
     """
     if solver is None:
-        solver = Newton() if manifest.solver == NEWTON else manifest.solver
+        solver = _solver_named(manifest.solver)
     if solver is None:
         raise ValueError(
             "solver must be the pmc.Newton method that the run was given, which a checkpoint "
             "cannot hold, got None"
         )
     return choose_runner(solver, manifest.window, manifest.num_samples, blocks)
+
+
+def _solver_named(name: str | None) -> str | Newton | Shooting | None:
+    if name is not None and name.startswith(SHOOTING):
+        return Shooting(int(name.removeprefix(SHOOTING)))
+    return Newton() if name == NEWTON else name
 
 
 def own_positions(manifest: Manifest, initial_position: PyTree) -> PyTree:
@@ -56,7 +62,7 @@ def match(
     folder: Path,
     manifest: Manifest,
     kernel: Kernel,
-    runner: Parallel | Sequential,
+    runner: Runner,
     placement: Placement,
     initial_position: PyTree,
     accept_environment: bool,

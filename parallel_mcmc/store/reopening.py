@@ -10,12 +10,12 @@ from jax.sharding import Mesh
 
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Parallel, Sequential
+from parallel_mcmc.kernels.chain import Runner
 from parallel_mcmc.placement.base import ON_ONE_DEVICE, Placement
 from parallel_mcmc.placement.over_mesh import OverMesh, require_chain_mesh
 from parallel_mcmc.sampling import chain_keys
 from parallel_mcmc.segments import abstract_segment
-from parallel_mcmc.solver import Newton
+from parallel_mcmc.solver import Newton, Shooting
 from parallel_mcmc.store import keys
 from parallel_mcmc.store.arrays import Arrays
 from parallel_mcmc.store.layout import layout
@@ -36,7 +36,7 @@ class Reopened(NamedTuple):
 
     recorders: list[OnDisk]
     """One for each group of the process's own chains."""
-    runner: Parallel | Sequential
+    runner: Runner
     placement: Placement
     position: PyTree
     """Shapes and dtypes of the positions of the process's own chains."""
@@ -49,7 +49,7 @@ def reopen(
     path: Path,
     kernel: Kernel,
     initial_position: PyTree,
-    solver: str | Newton | None,
+    solver: str | Newton | Shooting | None,
     accept_environment: bool,
     mesh: Mesh | None,
 ) -> Reopened:

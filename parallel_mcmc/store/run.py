@@ -13,11 +13,11 @@ from parallel_mcmc._errors import require_flag, require_path, require_positive_i
 from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.choice.outcome import Choice
 from parallel_mcmc.kernels.base import Kernel, require_kernel
-from parallel_mcmc.kernels.chain import Parallel, Sequential
+from parallel_mcmc.kernels.chain import Runner
 from parallel_mcmc.placement.base import Placement
 from parallel_mcmc.sampling import Samples, chain_step_sizes
 from parallel_mcmc.segments import Group, abstract_segment, run_segments, segment_length
-from parallel_mcmc.solver import Newton
+from parallel_mcmc.solver import Newton, Shooting
 from parallel_mcmc.store import keys, structure
 from parallel_mcmc.store.arrays import Arrays
 from parallel_mcmc.store.identity import environment, run_settings, solver_settings
@@ -37,7 +37,7 @@ LARGEST_SEGMENT = 2**26
 
 def begin(
     path: str | os.PathLike[str],
-    runner: Parallel | Sequential,
+    runner: Runner,
     kernel: Kernel,
     states: PyTree,
     key: jax.Array,
@@ -120,7 +120,7 @@ def resume(
     kernel: Kernel,
     initial_position: PyTree = None,
     *,
-    solver: str | Newton | None = None,
+    solver: str | Newton | Shooting | None = None,
     progress_bar: bool = True,
     accept_environment: bool = False,
     mesh: Mesh | None = None,
@@ -224,7 +224,7 @@ def resume(
 
 def _run(
     recorders: Sequence[OnDisk],
-    runner: Parallel | Sequential,
+    runner: Runner,
     kernel: Kernel,
     starts: Sequence[PyTree],
     draw_keys: jax.Array,

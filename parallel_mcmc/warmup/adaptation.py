@@ -23,7 +23,7 @@ from parallel_mcmc._tree import PyTree, any_traced, at
 from parallel_mcmc.choice.runner import choose_runner
 from parallel_mcmc.kernels.chain import ChainStats
 from parallel_mcmc.kernels.start import initial_states
-from parallel_mcmc.solver import Newton
+from parallel_mcmc.solver import Newton, Shooting
 from parallel_mcmc.warmup.carried import Rules, WarmupDraws
 from parallel_mcmc.warmup.check import warn_of_acceptance
 from parallel_mcmc.warmup.initial import Start
@@ -92,7 +92,7 @@ def window_adaptation(
     keep_draws: bool = False,
     progress_bar: bool = False,
     start: Start | None = None,
-    solver: str | Newton = "auto",
+    solver: str | Newton | Shooting = "auto",
     window: int | None = None,
 ) -> WarmupResult:
     """Tune the step size and the metric of a kernel, by Stan's schedule.

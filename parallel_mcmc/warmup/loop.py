@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._tree import PyTree, at, repeated
 from parallel_mcmc.kernels.base import BoundKernel
-from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential
+from parallel_mcmc.kernels.chain import Chain, ChainStats, Runner
 from parallel_mcmc.kernels.metric import Metric
 from parallel_mcmc.warmup import step_size as dual_averaging
 from parallel_mcmc.warmup.carried import Adaptation, Block, History, Rules, WarmupDraws
@@ -26,7 +26,7 @@ is rejected would send it astray, by halving after halving where the target is h
 
 @partial(jax.jit, static_argnames=("num_steps", "adapt_step_size", "keep_draws"))
 def begin(
-    runner: Parallel | Sequential,
+    runner: Runner,
     kernel: Any,
     states: PyTree,
     rules: Rules,
@@ -72,7 +72,7 @@ def begin(
 
 @partial(jax.jit, static_argnames=("find_step_size",))
 def advance(
-    runner: Parallel | Sequential,
+    runner: Runner,
     kernel: Any,
     example: PyTree,
     adaptation: Adaptation,
@@ -205,7 +205,7 @@ def _restart(
 
 
 def _make(
-    runner: Parallel | Sequential,
+    runner: Runner,
     kernel: Any,
     example: PyTree,
     now: Adaptation,

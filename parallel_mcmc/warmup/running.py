@@ -10,17 +10,17 @@ import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, pytree
 from parallel_mcmc.kernels.base import BoundKernel, Kernel
-from parallel_mcmc.kernels.chain import Chain, ChainStats, Parallel, Sequential, map_chains
+from parallel_mcmc.kernels.chain import Chain, ChainStats, Runner, Sequential, map_chains
 from parallel_mcmc.kernels.metric import Metric
 from parallel_mcmc.warmup.schedule import LONG_BLOCK, SHORT_BLOCK
 
 
-def sizes(runner: Parallel | Sequential) -> tuple[int, ...]:
+def sizes(runner: Runner) -> tuple[int, ...]:
     """Return the numbers of steps that a runner makes in one go.
 
     The plain loop makes one after the other. A parallel solve is compiled for its length: for two.
     """
-    return (SHORT_BLOCK, LONG_BLOCK) if isinstance(runner, Parallel) else (1,)
+    return (1,) if isinstance(runner, Sequential) else (SHORT_BLOCK, LONG_BLOCK)
 
 
 @pytree
@@ -42,7 +42,7 @@ class _InItsCoordinates:
 
 
 def run_part(
-    runner: Parallel | Sequential,
+    runner: Runner,
     kernel: Any,
     example: PyTree,
     step_size: jax.Array,

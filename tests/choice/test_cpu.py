@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,10 +8,11 @@ import pytest
 import parallel_mcmc as pmc
 from parallel_mcmc.choice import auto, cpu, measure
 from parallel_mcmc.choice.auto import choose
-from parallel_mcmc.kernels.chain import Parallel, Sequential
+from parallel_mcmc.kernels.chain import InLanes, Parallel, Sequential
 
 
 def problem(rows, num_samples=4000, dim=2):
+    """A log density that is flat in one direction, so that chains do not meet."""
     data = jnp.ones((rows, dim))
 
     def logdensity(x):
@@ -34,27 +37,87 @@ def small_caches_and_no_memory(monkeypatch):
 def clock(monkeypatch):
     """Replace the clock by the seconds of one step, a batched step and a draw in parallel."""
 
-    def setting(one, batch, solved):
+    def setting(one, batch, solved=None):
         calls = []
 
         def timed(run, *args):
-            calls.append(args)
+            calls.append((run, *args))
             keys = len(args[-1])
             if run is measure.evaluate_batch:
                 return None, batch * keys
-            return None, (solved if isinstance(args[0], Parallel) else one) * keys
+            if isinstance(args[0], Parallel):
+                return None, solved * keys
+            # Chains side by side: those of the loop, or the lanes.
+            count = run.keywords["count"]
+            chains = min(count, cpu.LANES - 1)
+            each = one if count == chains else batch
+            return run(*args), each * count * keys
 
-        monkeypatch.setattr(measure, "timed", timed)
+        monkeypatch.setattr(measure, "timed_apart", timed)
         return calls
 
     return setting
 
 
-def test_a_small_step_is_left_to_the_loop_and_nothing_is_timed(clock):
+def gaussian(num_samples=4000, chains=1, step_size=0.3):
+    """A small problem whose chains meet."""
+    kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), step_size)
+    states = jax.vmap(kernel.init)(jnp.zeros((chains, 2)))
+    return kernel, states, jax.random.split(jax.random.key(0), (chains, num_samples))
+
+
+def test_a_short_run_of_small_steps_is_left_to_the_loop_and_nothing_is_timed(clock):
     calls = clock(1.0, 0.1, 0.1)
-    runner, chosen = choose("auto", None, *problem(100))
+    runner, chosen = choose("auto", None, *gaussian(cpu.SHORT_RUN - 1))
     assert runner == Sequential() and chosen.solver == "sequential" and chosen.window is None
-    assert "from 1 MB on" in chosen.reason and not calls
+    assert "fewer than 2,000 draws" in chosen.reason and not calls
+
+
+@pytest.mark.parametrize("chains", [1, 4])
+def test_chains_that_meet_are_drawn_in_lanes(clock, chains):
+    calls = clock(1.0, 0.25)
+    runner, chosen = choose("auto", None, *gaussian(chains=chains))
+    lanes = cpu.LANES // chains
+    assert isinstance(runner, InLanes) and runner.lanes == chosen.lanes == lanes
+    assert chosen.solver == "shooting" and chosen.window == runner.window <= 4000
+    assert chosen.lyapunov_exponent < -0.1 and 0 < chosen.lyapunov_error < 0.05
+    # A batch is four times cheaper; what the meeting takes comes on top.
+    assert chosen.sequential_seconds == pytest.approx(1)
+    assert 0.25 < chosen.parallel_seconds < 0.5
+    assert "meet after some" in chosen.reason and f"in {lanes} lanes" in chosen.reason
+    # No more than 5 % of the run, where the lanes cost as much as six steps.
+    (draws,) = {len(call[-1]) for call in calls if call[0].keywords["count"] > chains}
+    assert draws * cpu.BATCH_COST <= 0.05 * chains * 4000
+
+
+def test_lanes_that_are_no_cheaper_are_not_taken(clock):
+    clock(1.0, 0.9)
+    runner, chosen = choose("auto", None, *gaussian())
+    assert runner == Sequential() and chosen.lyapunov_exponent < 0
+    assert chosen.parallel_seconds > 0.9
+
+
+def test_lanes_are_fewer_where_chains_take_long_to_meet(clock):
+    clock(1.0, 0.01)
+    runner, chosen = choose("auto", None, *gaussian(step_size=0.05))
+    meeting = int(re.search(r"after some (\d+)", chosen.reason)[1])
+    assert 4000 / 32 < cpu.MEETINGS * meeting
+    assert runner.lanes in (8, 16)
+    assert runner.lanes == 8 or cpu.MEETINGS * meeting <= 4000 / runner.lanes
+
+
+def test_many_chains_fill_a_batch_by_themselves(clock):
+    clock(1.0, 0.01)
+    runner, chosen = choose("auto", None, *gaussian(chains=32))
+    assert runner == Sequential() and "32 chains fill a batch" in chosen.reason
+
+
+def test_chains_that_part_are_left_to_the_loop(clock):
+    clock(1.0, 0.01)
+    kernel, states, keys = problem(100)
+    runner, chosen = choose("auto", None, kernel, states, keys)
+    assert runner == Sequential() and "do not clearly approach" in chosen.reason
+    assert chosen.lyapunov_exponent > -0.05
 
 
 def test_traffic_counts_the_data():
@@ -77,7 +140,7 @@ def test_a_large_step_is_tried(clock, solved, solver):
     assert (chosen.sequential_seconds, chosen.parallel_seconds) == pytest.approx((1.0, solved))
     assert "trial of 64 draws" in chosen.reason
     # No more than 5 % of the run.
-    assert max(len(args[-1]) for args in calls) <= 0.05 * 4000
+    assert max(len(call[-1]) for call in calls) <= 0.05 * 4000
 
 
 def test_a_short_run_is_not_spent_on_a_trial(clock):
@@ -85,14 +148,14 @@ def test_a_short_run_is_not_spent_on_a_trial(clock):
     _, chosen = choose("auto", None, *problem(LARGE, num_samples=400))
     assert chosen.solver == "parallel" and chosen.parallel_seconds == pytest.approx(0.6)
     assert "3 evaluations of the step" in chosen.reason
-    assert not any(isinstance(args[0], Parallel) for args in calls)
+    assert not any(isinstance(call[1], Parallel) for call in calls)
 
 
 def test_a_batch_that_saves_nothing_is_not_tried(clock):
     calls = clock(1.0, 1.0, None)
     _, chosen = choose("auto", None, *problem(LARGE))
     assert chosen.solver == "sequential" and "in a batch" in chosen.reason
-    assert len(calls) == 2
+    assert not any(isinstance(call[1], Parallel) for call in calls)
 
 
 def test_the_outcome_is_remembered(clock):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import parallel_mcmc as pmc
-from parallel_mcmc.kernels.chain import Parallel
+from parallel_mcmc.kernels.chain import InLanes, Parallel, Sequential, run_chains
 
 
 def test_windows_advance_chain_by_chain(x64):
@@ -30,3 +30,33 @@ def test_windows_advance_chain_by_chain(x64):
     )
     np.testing.assert_allclose(batch.states.position, alone.states.position, atol=1e-12)
     assert batch.stats.converged.all()
+
+
+def test_lanes_of_several_chains_are_one_batch(x64):
+    kernel = pmc.hmc(lambda x: -0.5 * jnp.sum(x**2), 0.3, jnp.ones(2), 5)
+    states = jax.vmap(kernel.init)(jnp.array([[0.0, 0.0], [3.0, -1.0], [1.0, 2.0]]))
+    keys = jax.random.split(jax.random.key(0), (3, 400))
+    together = jax.jit(run_chains)(InLanes(4, 400), kernel, states, keys)
+    plain = jax.jit(run_chains)(Sequential(), kernel, states, keys)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8),
+        (together.states, together.info.is_accepted),
+        (plain.states, plain.info.is_accepted),
+    )
+    # A first round of 100 steps and a second of fewer than 40, of 5 gradients each.
+    evaluations = together.stats.gradient_evaluations
+    assert together.stats.iterations.tolist() == [2, 2, 2]
+    assert len(set(evaluations.tolist())) == 1
+    assert 400 * 5 < evaluations[0] < 1.4 * 400 * 5
+    alone = InLanes(4, 400).run(kernel, jax.tree.map(lambda leaf: leaf[1], states), keys[1])
+    np.testing.assert_allclose(alone.states.position, plain.states.position[1], atol=1e-8)
+
+
+def test_lanes_in_windows(x64):
+    kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.5)
+    state = jax.tree.map(lambda leaf: leaf[None], kernel.init(jnp.zeros(2)))
+    keys = jax.random.split(jax.random.key(0), (1, 500))
+    plain = run_chains(Sequential(), kernel, state, keys)
+    solved = run_chains(InLanes(3, 210), kernel, state, keys)
+    np.testing.assert_allclose(solved.states.position, plain.states.position, atol=1e-8)
+    assert solved.stats.converged.all() and solved.stats.iterations[0] >= 6

@@ -55,7 +55,20 @@ def test_window_slides(x64, name):
     assert solved.stats.fallback_steps == 0
 
 
-@pytest.mark.parametrize("solver", ["sequential", "parallel"])
+@pytest.mark.parametrize("name", cases.NAMES)
+def test_lanes_meet(x64, name):
+    kernel, start = cases.gaussian_cases()[name]
+    starts = jnp.stack([start, start + 0.5])
+    arguments = (jax.random.key(1), kernel, starts, 600)
+    settings = {"num_chains": 2, "progress_bar": False}
+    plain = pmc.sample(*arguments, solver="sequential", **settings)
+    solved = pmc.sample(*arguments, solver=pmc.Shooting(4), **settings)
+    np.testing.assert_allclose(solved.position, plain.position, atol=1e-6)
+    assert solved.stats.fallback_steps.tolist() == [0, 0]
+    assert (solved.stats.residual <= 1e-9).all()
+
+
+@pytest.mark.parametrize("solver", ["sequential", "parallel", pmc.Shooting(2)])
 @pytest.mark.parametrize("name", cases.NAMES)
 def test_products_of_matrices_keep_all_digits(x64, name, solver):
     kernel, start = cases.gaussian_cases()[name]

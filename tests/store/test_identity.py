@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import parallel_mcmc as pmc
-from parallel_mcmc.kernels.chain import Parallel, Sequential
+from parallel_mcmc.kernels.chain import InLanes, Parallel, Sequential
 from parallel_mcmc.store.identity import environment, settings, solver_settings
 
 
@@ -42,6 +42,7 @@ def test_how_a_runner_is_made_again():
     assert solver_settings(Parallel(None, 8)) == {"solver": "parallel", "window": 8}
     assert solver_settings(Parallel(pmc.Newton(), 8)) == {"solver": "newton", "window": 8}
     assert solver_settings(Parallel(pmc.quasi_deer(), 8)) == {"solver": None, "window": 8}
+    assert solver_settings(InLanes(4, 8)) == {"solver": "shooting 4", "window": 8}
 
 
 def test_a_weak_type_is_no_other_program():

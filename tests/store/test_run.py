@@ -40,6 +40,7 @@ slow = pytest.mark.slow
 CASES = [
     pytest.param(kernel, "sequential", 1, id="hmc, sequential, one chain"),
     pytest.param(kernel, "parallel", 3, id="hmc, parallel, three chains"),
+    pytest.param(kernel, pmc.Shooting(2), 3, id="hmc, shooting, three chains"),
     pytest.param(gibbs, "sequential", 2, id="gibbs, sequential, two chains"),
     pytest.param(lambda: pmc.mclmc(logdensity, 2.0, 0.5), "sequential", 2, id="mclmc", marks=slow),
     pytest.param(lambda: pmc.mala(logdensity, 0.2), pmc.quasi_deer(), 2, id="deer", marks=slow),

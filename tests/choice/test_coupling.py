@@ -1,0 +1,84 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import parallel_mcmc as pmc
+from parallel_mcmc.choice.coupling import measure_coupling, meeting, side_by_side
+
+TOLERANCE = 1e-4
+
+
+def test_meeting_is_when_the_last_chain_is_within_the_tolerance():
+    steps = np.arange(31.0)[:, None]
+    distances = np.array([1.0, 4.0]) * 0.5**steps
+    found = meeting(distances, TOLERANCE, 1000)
+    # 2^-14 and 4 2^-16 are the first below 1e-4.
+    assert found.draws == 16
+    # The later halves, whose last distance counts with the tolerance.
+    expected = np.log(TOLERANCE**2 / (2.0**-7 * 2.0**-6)) / (7 + 8)
+    assert found.exponent == pytest.approx(expected)
+
+
+def test_meeting_is_extrapolated():
+    distances = 0.5 ** np.arange(5.0)[:, None] * np.array([1.0, 1.0, 1.0])
+    found = meeting(distances, TOLERANCE, 1000)
+    assert found.draws == 14 and found.exponent == pytest.approx(np.log(0.5))
+    assert found.error == pytest.approx(0, abs=1e-12)
+    assert meeting(distances, TOLERANCE, 14).draws is None
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_chains_that_do_not_approach_do_not_meet(factor):
+    distances = factor ** np.arange(9.0)[:, None] * np.ones(3)
+    found = meeting(distances, TOLERANCE, 1000)
+    assert found.draws is None and found.exponent == pytest.approx(np.log(factor))
+
+
+def test_a_distance_that_shrinks_for_some_only_is_within_its_error():
+    distances = np.ones((9, 2))
+    distances[:, 0] = 0.5 ** np.arange(9.0)
+    found = meeting(distances, TOLERANCE, 1000)
+    # Rises of -4 log 2 and 0 in 8 draws: half of log 2, with an error of sqrt(2)/4 log 2.
+    assert found.exponent == pytest.approx(-np.log(2) / 2)
+    assert found.error == pytest.approx(np.sqrt(2) / 4 * np.log(2))
+    assert found.draws is None
+
+
+def test_directions_that_shrink_at_first_tell_nothing():
+    distances = np.maximum(0.5 ** np.arange(21.0)[:, None], 0.1) * np.ones(3)
+    found = meeting(distances, TOLERANCE, 1000)
+    assert found.draws is None and found.exponent == 0
+
+
+def test_chains_that_are_no_number_do_not_meet():
+    distances = np.ones((9, 2))
+    distances[1:] = np.nan
+    assert meeting(distances, TOLERANCE, 1000).draws is None
+
+
+def test_chains_side_by_side_have_the_same_random_numbers(x64):
+    """Those of the Langevin diffusion on a Gaussian shrink their distance by 1 - step size."""
+    sd = jnp.array([1.0, 10.0])
+    kernel = pmc.ula(lambda x: -0.5 * jnp.sum((x / sd) ** 2), 0.3, inverse_mass_matrix=sd**2)
+    state = kernel.init(jnp.zeros(2))
+    keys = jax.random.split(jax.random.key(0), 12)
+    distances, last = side_by_side(kernel, state, keys, 5)
+    assert distances.shape == (13, 4)
+    np.testing.assert_allclose(distances[1:] / distances[:-1], 0.7, rtol=1e-9)
+    # The first is the chain itself.
+    samples = kernel.init(jnp.zeros(2))
+    for key in keys:
+        samples, _ = kernel.step(samples, kernel.draw(key))
+    np.testing.assert_allclose(last.position[0] * sd, samples.position, rtol=1e-9)
+
+
+def test_the_exponent_of_a_kernel_is_measured(x64):
+    kernel = pmc.ula(lambda x: -0.5 * jnp.sum(x**2), 0.3)
+    states = jax.vmap(kernel.init)(jnp.zeros((1, 3)))
+    keys = jax.random.split(jax.random.key(0), 20)
+    found = measure_coupling(kernel, states, keys, 4, 1000)
+    assert found.exponent == pytest.approx(np.log(0.7), rel=1e-6)
+    assert found.seconds > 0
+    # From about a standard deviation down to 1e-9.
+    assert 50 < found.draws < 70
