@@ -109,13 +109,17 @@ def sample(
         Number of chains.
     solver
         ``"parallel"`` (by the Newton method that suits the kernel), ``"sequential"``, a
-        :class:`Newton` method, or ``"auto"``: the faster by a short trial. On an accelerator two
-        models of the Jacobian are tried, unless the run has less than 1,280 draws a chain; on a
-        CPU the plain loop is taken without a trial where a step moves less than 16 MB. The draws
-        are the same up to rounding; ``samples.stats.choice`` says what was chosen, and why.
+        :class:`Newton` method, :class:`Shooting`, or ``"auto"``: the fastest by a short trial. On
+        an accelerator two models of the Jacobian are tried, unless the run has less than 1,280
+        draws a chain. On a CPU shooting is compared with the loop, unless a step moves less than
+        16 MB and the run has less than 2,000 draws a chain: then the loop is taken. The draws are
+        the same up to the tolerance of :func:`solve`, 1e-9 standard deviations in double precision
+        and 1e-4 in single; ``samples.stats.choice`` says what was chosen, and why. Pin the solver
+        where even that must not depend on a clock.
     window
         Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator, where
-        ``"auto"`` takes fewer if they would need more than half of its memory or do not pay.
+        ``"auto"`` takes fewer if they would need more than half of its memory or do not pay. By
+        shooting: those that are cut into lanes, by default 256 for each lane.
     progress_bar
         Whether to show one.
     checkpoint

@@ -65,7 +65,7 @@ def _about_the_step_size(report: Report, kernel: Kernel) -> str | None:
 
 def _about_the_device(report: Report, kernel: Kernel) -> str | None:
     gain = report.sequential_seconds / report.parallel_seconds
-    if gain < 1 < report.largest_gain:
+    if report.choice != "shooting" and gain < 1 < report.largest_gain:
         return (
             f"Here the loop is {1 / gain:.1f} times faster. A device that runs larger batches at "
             f"the price of one step gains up to {report.largest_gain:.0f} times."

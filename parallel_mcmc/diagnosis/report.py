@@ -47,7 +47,7 @@ class Report:
     condition_number: float | None
     """Of the draws' covariance in the kernel's whitened coordinates; None where too few draws."""
     choice: str
-    """What ``solver="auto"`` takes here."""
+    """What ``solver="auto"`` takes here, for as many draws."""
     reason: str
     """Why."""
     advice: tuple[str, ...]

@@ -104,7 +104,7 @@ def test_a_tolerance_of_zero_goes_on_to_the_same_bits():
     assert solution.evaluations < 2 * 400
 
 
-@pytest.mark.parametrize("lanes", [1, 3, 7, 20, 50])
+@pytest.mark.parametrize("lanes", [1, 3, 50])
 def test_any_number_of_lanes(lanes):
     solution = run(add, START, INPUTS, lanes)
     np.testing.assert_array_equal(solution.states, SUMS)
