@@ -102,8 +102,8 @@ def meeting(distances: np.ndarray, tolerance: float, total: int) -> Coupling:
 def side_by_side(kernel: Kernel, state: PyTree, keys: jax.Array, count: int) -> tuple:
     """Return how far ``count - 1`` chains are from the first, which begins at ``state``.
 
-    The others begin a standard deviation away from it in each coordinate, and all have the same
-    random numbers.
+    The others begin a standard deviation away from it in each coordinate, or 1 where the kernel
+    does not know its scale, and all have the same random numbers.
 
     Returns
     -------
@@ -117,8 +117,7 @@ def side_by_side(kernel: Kernel, state: PyTree, keys: jax.Array, count: int) -> 
     chart = bound.recurrence.chart
     first = bound.enter(state)
     x = chart.coordinates(first)
-    assert bound.scale is not None
-    scale = jnp.asarray(bound.scale, x.dtype)
+    scale = jnp.asarray(1 if bound.scale is None else bound.scale, x.dtype)
     noise = jax.random.normal(jax.random.key(0), (count, x.size), x.dtype).at[0].set(0)
     start = jax.vmap(chart.lift)(repeated(first, count), x + scale * noise)
 

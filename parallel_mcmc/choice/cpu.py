@@ -6,7 +6,7 @@ from functools import partial
 
 import jax
 
-from parallel_mcmc._tree import PyTree, at
+from parallel_mcmc._tree import PyTree, at, num_steps
 from parallel_mcmc.choice import measure
 from parallel_mcmc.choice.coupling import Coupling, measure_coupling, side_by_side
 from parallel_mcmc.choice.measure import LEAST_GAIN, TRIAL_SHARE
@@ -68,25 +68,33 @@ def faster_on_cpu(
             f"{SHORT_RUN:,} draws are over before a trial would be compiled"
         )
         return choice_of(Sequential(), reason)
-    steps = min(keys.shape[1], LONGEST_TRIAL if small else TIMED_STEPS)
+    hindrance = _hindrance(kernel, states)
+    if small and hindrance:
+        return choice_of(Sequential(), hindrance)
+    steps = min(num_samples, LONGEST_TRIAL if small else TIMED_STEPS)
     loop = partial(side_by_side, count=num_chains)
     one = measure.timed_apart(loop, kernel, at(states, 0), keys[0, :steps])[1] / steps / num_chains
-    chosen = _in_lanes(kernel, states, keys, one)
-    if chosen is not None and (small or isinstance(chosen[0], InLanes)):
-        return chosen
-    if small:
-        return choice_of(Sequential(), f"{num_chains} chains fill a batch", one)
+    if not hindrance:
+        chosen = _in_lanes(kernel, states, keys, one)
+        if small or isinstance(chosen[0], InLanes):
+            return chosen
     return _by_newton(parallel, kernel, at(states, 0), keys, one)
 
 
-def _in_lanes(
-    kernel: Kernel, states: PyTree, keys: jax.Array, one: float
-) -> tuple[Runner, Choice] | None:
-    """Return shooting, or the plain loop where it does not pay; None where it is no question."""
+def _hindrance(kernel: Kernel, states: PyTree) -> str:
+    """Return why the chains cannot be cut into lanes; nothing if they can."""
+    num_chains = num_steps(states)
+    if num_chains > LANES // 2:
+        return f"{num_chains} chains fill a batch"
+    if kernel.bind(at(states, 0).position).scale is None:
+        return "the scale of its states, by which chains that meet are told, is not known"
+    return ""
+
+
+def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, one: float) -> tuple[Runner, Choice]:
+    """Return shooting, or the plain loop where it does not pay."""
     num_chains, num_samples = keys.shape[:2]
     lanes = LANES // num_chains
-    if lanes < 2 or kernel.bind(at(states, 0).position).scale is None:
-        return None
     draws = int(TRIAL_SHARE * num_chains * num_samples / BATCH_COST)
     draws = min(max(draws, TIMED_STEPS), LONGEST_TRIAL, num_samples)
     found = measure_coupling(kernel, states, keys[0, :draws], lanes, num_samples)

@@ -112,6 +112,16 @@ def test_many_chains_fill_a_batch_by_themselves(clock):
     assert runner == Sequential() and "32 chains fill a batch" in chosen.reason
 
 
+def test_a_kernel_of_unknown_scale_is_left_to_the_loop(clock):
+    clock(1.0, 0.01)
+    kernel = pmc.gibbs([lambda x, z: 0.5 * x + z], lambda key: (jax.random.normal(key, (2,)),))
+    states = jax.tree.map(lambda leaf: leaf[None], kernel.init(jnp.zeros(2)))
+    runner, chosen = choose(
+        "auto", None, kernel, states, jax.random.split(jax.random.key(0), (1, 4000))
+    )
+    assert runner == Sequential() and "is not known" in chosen.reason
+
+
 def test_chains_that_part_are_left_to_the_loop(clock):
     clock(1.0, 0.01)
     kernel, states, keys = problem(100)
