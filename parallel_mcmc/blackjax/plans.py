@@ -142,8 +142,7 @@ def _measured_plan(
     kernel = recognised(algorithm, state, keys[0])
     if kernel is None:
         return SequentialPlan(step)
-    start = kernel.init(state.position)
-    runner, _ = choose("auto", window, kernel, *jax.tree.map(lambda x: x[None], (start, keys)))
+    runner, _ = choose("auto", window, kernel, *jax.tree.map(lambda x: x[None], (state, keys)))
     return (
         SequentialPlan(step) if isinstance(runner, Sequential) else NativePlan(step, kernel, runner)
     )

@@ -10,7 +10,7 @@ from parallel_mcmc.choice import measure
 from parallel_mcmc.choice.measure import LEAST_GAIN, TRIAL_SHARE
 from parallel_mcmc.choice.outcome import Choice, choice_of
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Parallel, Runner, Sequential
+from parallel_mcmc.kernels.chain import Parallel, Runner, Sequential, run_chains
 from parallel_mcmc.kernels.whitened import LARGEST_DENSE
 from parallel_mcmc.solver import Dense, Newton
 
@@ -36,6 +36,9 @@ MEMORY_SHARE = 0.5
 """Largest share of the device's memory for what a window computes."""
 
 
+run_all = jax.jit(run_chains)
+
+
 def faster_on_accelerator(
     parallel: Parallel, kernel: Kernel, states: PyTree, keys: jax.Array
 ) -> tuple[Runner, Choice]:
@@ -52,19 +55,19 @@ def faster_on_accelerator(
     if draws < SHORTEST_TRIAL:
         reason = "an accelerator computes a batch of steps at once, and the run is short"
         return choice_of(parallel, reason)
-    loop = measure.timed(measure.run_all, Sequential(), kernel, states, keys[:, :TIMED_STEPS])[1]
+    loop = measure.timed(run_all, Sequential(), kernel, states, keys[:, :TIMED_STEPS])[1]
     loop /= TIMED_STEPS * num_chains
     window = _fitting(parallel.window, draws, kernel, states, keys)
     step = _step_seconds(draws * num_chains, window * num_chains, kernel, states, keys)
     tried = []
     for method, evaluations in _methods(kernel, states).items():
         arguments = (_trial(method, draws), kernel, states, keys[:, :draws])
-        stats = measure.run_all(*arguments).stats
+        stats = run_all(*arguments).stats
         if int(stats.fallback_steps.sum()) > 0:
             continue
         iterations = int(stats.iterations.max())
         work = step * evaluations * num_chains
-        fixed = max(0.0, measure.timed(measure.run_all, *arguments)[1] / iterations - work * draws)
+        fixed = max(0.0, measure.timed(run_all, *arguments)[1] / iterations - work * draws)
         length = _busy(window, draws, fixed, work)
         seconds = iterations * (fixed / length + work) / num_chains
         tried.append((seconds, Parallel(method, length)))
@@ -126,7 +129,7 @@ def _fitting(window: int, draws: int, kernel: Kernel, states: PyTree, keys: jax.
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if limit is None:
         return window
-    program = measure.run_all.lower(_trial(None, draws), kernel, states, keys[:, :draws]).compile()
+    program = run_all.lower(_trial(None, draws), kernel, states, keys[:, :draws]).compile()
     analysis = program.memory_analysis()
     each = 0 if analysis is None else analysis.temp_size_in_bytes / draws
     while window > draws and window * each > MEMORY_SHARE * limit:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from parallel_mcmc._tree import PyTree, at, repeated
+from parallel_mcmc._tree import PyTree, at, num_steps, repeated
 from parallel_mcmc.choice import measure
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver.api import default_tolerance
@@ -50,12 +50,10 @@ def measure_coupling(
     total
         Draws of the run.
     """
-    num_chains = jax.tree.leaves(states)[0].shape[0]
-    together = partial(side_by_side, count=lanes * num_chains)
+    together = partial(side_by_side, count=lanes * num_steps(states))
     (distances, _), seconds = measure.timed_apart(together, kernel, at(states, 0), keys)
-    distances = np.asarray(distances, float)
-    tolerance = default_tolerance(jax.tree.leaves(states)[0].dtype)
-    return meeting(distances, tolerance, total)._replace(seconds=seconds / len(keys))
+    found = meeting(np.asarray(distances, float), default_tolerance(distances.dtype), total)
+    return found._replace(seconds=seconds / len(keys))
 
 
 def meeting(distances: np.ndarray, tolerance: float, total: int) -> Coupling:

@@ -11,7 +11,7 @@ import jax
 
 from parallel_mcmc._tree import PyTree, repeated
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.kernels.chain import Chain, Runner, run_chains
+from parallel_mcmc.kernels.chain import Chain, Runner
 
 LEAST_GAIN = 1.1
 """How much faster the parallel solver must be to be chosen."""
@@ -50,9 +50,6 @@ def timed_apart(run: Callable[..., Any], *args: Any) -> tuple[Any, float]:
         result = jax.block_until_ready(call(*args))
         times.append(time.perf_counter() - begin)
     return result, min(times)
-
-
-run_all = jax.jit(run_chains)
 
 
 @jax.jit

@@ -29,6 +29,18 @@ def shifted(tree: PyTree, tail: PyTree, shift: jax.Array | int) -> PyTree:
     )
 
 
+def cut(leaf: jax.Array, parts: int, length: int) -> jax.Array:
+    """Return ``(C, T, ...)`` as ``(C, parts, length, ...)``; the last entry of T fills up."""
+    missing = parts * length - leaf.shape[1]
+    filled = jnp.concatenate([leaf, jnp.repeat(leaf[:, -1:], missing, axis=1)], axis=1)
+    return filled.reshape(-1, parts, length, *leaf.shape[2:])
+
+
+def uncut(leaf: jax.Array, total: int) -> jax.Array:
+    """Return ``(C, parts, length, ...)`` as ``(C, T, ...)``: undo :func:`cut`."""
+    return leaf.reshape(len(leaf), -1, *leaf.shape[3:])[:, :total]
+
+
 def padded_by(tree: PyTree, count: int) -> PyTree:
     """Repeat the last entry ``count`` times, so that a window may run past the end."""
     if not count:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, all_finite, at, num_steps, select
+from parallel_mcmc.solver.buffers import cut, uncut
 from parallel_mcmc.solver.plain_loop import finish_sequentially
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.residual import observed_scale, residual_of
@@ -178,7 +179,7 @@ def shoot(
 
     exact = jax.vmap(leading)((end.gap <= tolerance).reshape(chains, lanes))
     done = jnp.minimum(exact * length, last)
-    states, aux = jax.tree.map(lambda leaf: _in_turn(leaf, chains, total), (end.states, end.aux))
+    states, aux = jax.tree.map(lambda leaf: _in_turn(leaf, lanes, total), (end.states, end.aux))
     states, aux = _finished(recurrence, initial_states, inputs, done, last, states, aux)
     worst = jnp.maximum(end.gap, end.spliced).reshape(chains, lanes)
     found = jnp.arange(lanes) < exact[:, None]
@@ -236,15 +237,12 @@ def _first_lane_scale(
 
 def _side_by_side(leaf: jax.Array, lanes: int, length: int) -> jax.Array:
     """Return ``(C, T, ...)`` as ``(length, C * lanes, ...)``; the last entry fills up."""
-    chains, total = leaf.shape[:2]
-    missing = lanes * length - total
-    filled = jnp.concatenate([leaf, jnp.repeat(leaf[:, -1:], missing, axis=1)], axis=1)
-    return jnp.moveaxis(filled.reshape(chains * lanes, length, *leaf.shape[2:]), 1, 0)
+    return jnp.moveaxis(cut(leaf, lanes, length), 2, 0).reshape(length, -1, *leaf.shape[2:])
 
 
-def _in_turn(leaf: jax.Array, chains: int, total: int) -> jax.Array:
+def _in_turn(leaf: jax.Array, lanes: int, total: int) -> jax.Array:
     """Return ``(length, C * lanes, ...)`` as ``(C, T, ...)``."""
-    return jnp.moveaxis(leaf, 0, 1).reshape(chains, -1, *leaf.shape[2:])[:, :total]
+    return uncut(jnp.moveaxis(leaf.reshape(len(leaf), -1, lanes, *leaf.shape[2:]), 0, 2), total)
 
 
 def _after(first: PyTree, others: PyTree) -> PyTree:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from parallel_mcmc._errors import require_positive_int
 from parallel_mcmc._tree import STATIC, PyTree, at, pytree
+from parallel_mcmc.solver.buffers import cut, uncut
 from parallel_mcmc.solver.lanes import shoot
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
@@ -18,8 +19,8 @@ from parallel_mcmc.solver.solution import Solution
 FEWEST_ROUNDS = 4
 """Rounds after the first that are made in any case."""
 
-DEEPEST = 4
-"""Rounds end when they have made a batch of steps for every so many steps of the chain."""
+LANES_A_ROUND = 4
+"""One round for every so many lanes, where that is more."""
 
 
 @pytree
@@ -33,8 +34,8 @@ class Shooting:
     start in few steps, as most transition kernels do when they are driven by the same random
     numbers, this takes hardly more than one evaluation a step, and no Jacobian.
 
-    Where it does not, the rounds end after a quarter as many batches as the chain has steps, or
-    four rounds, and the plain loop takes over.
+    Where it does not, the rounds end after a quarter of the lanes and one more, or five, and the
+    plain loop takes over.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def require_method(name: str, value: object) -> Newton | Shooting:
 
 def default_max_rounds(lanes: int) -> int:
     """Return the budget of rounds, the first included."""
-    return 1 + max(FEWEST_ROUNDS, lanes // DEEPEST)
+    return 1 + max(FEWEST_ROUNDS, lanes // LANES_A_ROUND)
 
 
 def shoot_in_windows(
@@ -108,13 +109,10 @@ def shoot_in_windows(
     length = -(-total // count)
 
     def in_windows(leaf: jax.Array) -> jax.Array:
-        missing = count * length - total
-        filled = jnp.concatenate([leaf, jnp.repeat(leaf[:, -1:], missing, axis=1)], axis=1)
-        return jnp.moveaxis(filled.reshape(-1, count, length, *leaf.shape[2:]), 1, 0)
+        return jnp.moveaxis(cut(leaf, count, length), 1, 0)
 
     def in_turn(leaf: jax.Array) -> jax.Array:
-        chain = jnp.moveaxis(leaf, 0, 1)
-        return chain.reshape(chain.shape[0], -1, *chain.shape[3:])[:, :total]
+        return uncut(jnp.moveaxis(leaf, 0, 1), total)
 
     def solve_one(before: PyTree, given: tuple) -> tuple[PyTree, tuple[Solution, PyTree]]:
         values, guess, first = given

@@ -66,7 +66,7 @@ def trials(calls):
 
 def trial_iterations(calls):
     (arguments,) = (args for args in calls if isinstance(args[0], Parallel))
-    return float(measure.run_all(*arguments).stats.iterations.max())
+    return float(accelerator.run_all(*arguments).stats.iterations.max())
 
 
 def test_a_posterior_close_to_gaussian_keeps_the_model_of_the_kernel(x64, clock):
@@ -128,7 +128,7 @@ def test_a_short_run_is_not_spent_on_a_trial(clock):
 def test_a_window_takes_half_of_the_memory(clock, monkeypatch, states, window):
     kernel, first, keys = problem("gaussian 100-D")
     trial = Parallel(None, TRIAL, None, TRIAL // 3)
-    program = measure.run_all.lower(trial, kernel, first, keys[:, :TRIAL]).compile()
+    program = accelerator.run_all.lower(trial, kernel, first, keys[:, :TRIAL]).compile()
     each = program.memory_analysis().temp_size_in_bytes / TRIAL
     device = types.SimpleNamespace(memory_stats=lambda: {"bytes_limit": each * states})
     monkeypatch.setattr(accelerator.jax, "local_devices", lambda: [device])

@@ -19,3 +19,12 @@ def test_slices_along_time():
     assert buffers.padded_by(tree, 0) is tree
     again = buffers.written(tree, buffers.section(tree, 1, 2), 3)
     np.testing.assert_array_equal(again["a"], [0, 1, 2, 1, 2])
+
+
+def test_cutting_fills_up_with_the_last_entry():
+    leaf = jnp.arange(14).reshape(2, 7)
+    parts = buffers.cut(leaf, 3, 3)
+    np.testing.assert_array_equal(parts[0], [[0, 1, 2], [3, 4, 5], [6, 6, 6]])
+    assert parts.shape == (2, 3, 3)
+    np.testing.assert_array_equal(buffers.uncut(parts, 7), leaf)
+    assert buffers.cut(jnp.zeros((2, 7, 5)), 4, 2).shape == (2, 4, 2, 5)
