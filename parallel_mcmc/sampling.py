@@ -112,10 +112,10 @@ def sample(
         :class:`Newton` method, :class:`Shooting`, or ``"auto"``: the fastest by a short trial. On
         an accelerator two models of the Jacobian are tried, unless the run has less than 1,280
         draws a chain. On a CPU shooting is compared with the loop, unless a step moves less than
-        16 MB and the run has less than 2,000 draws a chain: then the loop is taken. The draws are
-        the same up to the tolerance of :func:`solve`, 1e-9 standard deviations in double precision
-        and 1e-4 in single; ``samples.stats.choice`` says what was chosen, and why. Pin the solver
-        where even that must not depend on a clock.
+        16 MB, the run less than 1 GB, and it has less than 4,000 draws a chain: then the loop is
+        taken. The draws are the same up to the tolerance of :func:`solve`, 1e-9 standard
+        deviations in double precision and 1e-4 in single; ``samples.stats.choice`` says what was
+        chosen, and why. Pin the solver where even that must not depend on a clock.
     window
         Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator, where
         ``"auto"`` takes fewer if they would need more than half of its memory or do not pay. By

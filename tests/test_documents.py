@@ -29,11 +29,14 @@ QUOTATIONS = [
     if title
 ]
 SLOW = {
+    "explanation/rounding.md",
     "explanation/safeguards.md",
     "explanation/stability.md",
+    "howto/devices.md",
     "howto/diagnose.md",
     "howto/methods.md",
     "howto/tune.md",
+    "long_runs.md",
     "quickstart.md",
     "tutorials/gibbs.md",
     "tutorials/kernel.md",

@@ -1,7 +1,9 @@
-"""How soon chains with the same random numbers meet, and what a batch of them costs."""
+"""How soon chains with the same random numbers meet, and what their steps cost."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -10,9 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from parallel_mcmc._tree import PyTree, at, num_steps, repeated
-from parallel_mcmc.choice import measure
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver.api import default_tolerance
+
+REPEATS = 2
+"""Times that a batch of steps is timed."""
+
+IDLE_CALLS = 3
+"""Times that a call without a step is timed."""
 
 SIGNIFICANT = 2.0
 """Standard errors below zero from which on an exponent is negative."""
@@ -28,32 +35,79 @@ class Coupling(NamedTuple):
     """Growth of their distance in one draw, on the log scale: the largest Lyapunov exponent."""
     error: float
     """Standard error of it, from the chains."""
-    seconds: float
-    """Time of one step of all of them."""
 
 
 def measure_coupling(
-    kernel: Kernel, states: PyTree, keys: jax.Array, lanes: int, total: int
-) -> Coupling:
+    kernel: Kernel, states: PyTree, keys: jax.Array, runs: int, total: int
+) -> tuple[Coupling, float]:
     """Run chains from around the first of ``states`` with the same random numbers.
+
+    They are run as the plain loop runs them, all of one run side by side, again and again from
+    other starts: one program tells how soon chains meet, and what a step of the loop takes.
 
     Parameters
     ----------
     kernel
         A transition kernel, whose coordinates have a known scale.
     states
-        States of the kernel, leaves ``(num_chains, ...)``.
+        States of the kernel, leaves ``(num_chains, ...)``: as many chains are in a run.
     keys
         Of the draws to make, shape ``(steps,)``.
-    lanes
-        Chains side by side for each of ``states``.
+    runs
+        How often; with a single chain at least twice.
     total
-        Draws of the run.
+        Draws of the run to come.
+
+    Returns
+    -------
+    Coupling
+        How soon they meet.
+    float
+        Seconds of a step of all chains of a run.
     """
-    together = partial(side_by_side, count=lanes * num_steps(states))
-    (distances, _), seconds = measure.timed_apart(together, kernel, at(states, 0), keys)
-    found = meeting(np.asarray(distances, float), default_tolerance(distances.dtype), total)
-    return found._replace(seconds=seconds / len(keys))
+    count, steps = num_steps(states), len(keys)
+    state = at(states, 0)
+    run_of = [partial(side_by_side, kernel, state, keys, seed, count) for seed in range(runs)]
+    idle = idle_seconds(run_of[0])
+    found = [clocked(run, steps) for run in run_of]
+    paths = np.concatenate([np.asarray(path, float) for path, _ in found], axis=1)
+    distances = np.abs(paths[:, 1:] - paths[:, :1]).max(axis=-1)
+    seconds = max(min(seconds for _, seconds in found) - idle, 0.0) / steps
+    return meeting(distances, default_tolerance(found[0][0].dtype), total), seconds
+
+
+def step_seconds(
+    kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeats: int = REPEATS
+) -> float:
+    """Return the seconds of one step of ``count`` chains side by side.
+
+    Parameters
+    ----------
+    kernel, state
+        A transition kernel, and a state that the chains begin around.
+    keys
+        Of the draws to make, shape ``(steps,)``.
+    count
+        Number of chains.
+    repeats
+        How often all are made; the shortest time counts.
+    """
+    run = partial(side_by_side, kernel, state, keys, 0, count)
+    idle = idle_seconds(run)
+    times = [clocked(run, len(keys))[1] for _ in range(repeats)]
+    return max(min(times) - idle, 0.0) / len(keys)
+
+
+def idle_seconds(run: Callable[[int], jax.Array]) -> float:
+    """Return the seconds of a call that makes no step; the first one compiles the program."""
+    return min(clocked(run, 0)[1] for _ in range(1 + IDLE_CALLS))
+
+
+def clocked(run: Callable[[int], jax.Array], steps: int) -> tuple[jax.Array, float]:
+    """Return the outcome of a run of so many steps, and its seconds."""
+    begin = time.perf_counter()
+    result = jax.block_until_ready(run(steps))
+    return result, time.perf_counter() - begin
 
 
 def meeting(distances: np.ndarray, tolerance: float, total: int) -> Coupling:
@@ -93,39 +147,40 @@ def meeting(distances: np.ndarray, tolerance: float, total: int) -> Coupling:
         draws = ends.max()
     elif exponent + SIGNIFICANT * error < 0:
         draws = steps + np.ceil((np.log(tolerance) - logs[-1].max()) / exponent)
-    return Coupling(int(draws) if draws < total else None, float(exponent), float(error), np.nan)
+    return Coupling(int(draws) if draws < total else None, float(exponent), float(error))
 
 
 @partial(jax.jit, static_argnames="count")
-def side_by_side(kernel: Kernel, state: PyTree, keys: jax.Array, count: int) -> tuple:
-    """Return how far ``count - 1`` chains are from the first, which begins at ``state``.
+def side_by_side(
+    kernel: Kernel, state: PyTree, keys: jax.Array, seed: int, count: int, steps: int
+) -> jax.Array:
+    """Return the paths of chains that have the same random numbers.
 
-    The others begin a standard deviation away from it in each coordinate, or 1 where the kernel
-    does not know its scale, and all have the same random numbers.
+    They begin a standard deviation away from ``state`` in each coordinate, or 1 where the kernel
+    does not know its scale. How many of the draws are made is no part of the program.
 
     Returns
     -------
     jax.Array
-        Largest difference of a coordinate in units of its scale, before the first step and after
-        each, shape ``(steps + 1, count - 1)``.
-    PyTree
-        The last states: what is not returned would not be computed.
+        Coordinates in units of their scale, at first and after each of ``steps`` steps, shape
+        ``(len(keys) + 1, count, D)``; what was not made is zero.
     """
     bound = kernel.bind(state.position)
     chart = bound.recurrence.chart
     first = bound.enter(state)
     x = chart.coordinates(first)
     scale = jnp.asarray(1 if bound.scale is None else bound.scale, x.dtype)
-    noise = jax.random.normal(jax.random.key(0), (count, x.size), x.dtype).at[0].set(0)
+    noise = jax.random.normal(jax.random.key(seed), (count, x.size), x.dtype)
     start = jax.vmap(chart.lift)(repeated(first, count), x + scale * noise)
+    draws = jax.vmap(bound.draw)(keys)
 
-    def distance(states: PyTree) -> jax.Array:
-        y = jax.vmap(chart.coordinates)(states)
-        return jnp.max(jnp.abs(y[1:] - y[0]), axis=1) / scale
+    def where(states: PyTree) -> jax.Array:
+        return jax.vmap(chart.coordinates)(states) / scale
 
-    def step(states: PyTree, draw: PyTree) -> tuple[PyTree, jax.Array]:
-        states, _ = jax.vmap(bound.recurrence.step)(states, repeated(draw, count))
-        return states, distance(states)
+    def step(t: jax.Array, carry: tuple[PyTree, jax.Array]) -> tuple[PyTree, jax.Array]:
+        states, path = carry
+        states, _ = jax.vmap(bound.recurrence.step)(states, repeated(at(draws, t), count))
+        return states, path.at[t + 1].set(where(states))
 
-    last, later = jax.lax.scan(step, start, jax.vmap(bound.draw)(keys))
-    return jnp.concatenate([distance(start)[None], later]), last
+    path = jnp.zeros((len(keys) + 1, count, x.size), x.dtype).at[0].set(where(start))
+    return jax.lax.fori_loop(0, steps, step, (start, path))[1]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 
 from parallel_mcmc._tree import PyTree, at, num_steps
 from parallel_mcmc.choice import measure
-from parallel_mcmc.choice.coupling import Coupling, measure_coupling, side_by_side
+from parallel_mcmc.choice.coupling import REPEATS, Coupling, measure_coupling, step_seconds
 from parallel_mcmc.choice.measure import LEAST_GAIN, TRIAL_SHARE
 from parallel_mcmc.choice.outcome import Choice, choice_of
 from parallel_mcmc.kernels.base import Kernel
@@ -18,24 +16,43 @@ SMALL_TRAFFIC = 16e6
 """Bytes that one evaluation of a step moves: below it a CPU has them in its caches, and a batch
 of steps is not cheap enough to pay for several evaluations a draw."""
 
-SHORT_RUN = 2000
-"""Draws of a chain from which on a small step is worth the compilation of a trial."""
+SHORT_RUN = 4000
+"""Draws of a chain from which on any step is worth the compilation of a trial."""
 
-LANES = 32
-"""Steps in a batch, of all chains together."""
+SHORT_TRAFFIC = 1e9
+"""Bytes that all steps of a run move from which on a run of fewer draws is worth it as well."""
+
+BATCH = 32
+"""Chains and more, over two, that make a batch by themselves; the most lanes of large steps, which
+fill the processor."""
+
+MOST_LANES = 128
+"""Most lanes of small steps, of all chains together: what a step costs by itself, they share."""
 
 FEWEST_LANES = 8
 
-MEETINGS = 2
+MEETINGS = 1.5
 """Fewest times as many draws in a lane as it takes to meet."""
 
 LONGEST_LANE = 16
 """Most times as many: longer lanes gain no more, and need memory."""
 
-BATCH_COST = 6
-"""How many steps a batch of all lanes costs as much as, about: for the length of the trial."""
+COUPLED = 3
+"""Chains, at least, that are seen to meet or not."""
+
+COUPLING_SHARE = 0.025
+"""Largest share of a run's draws for that; as much is for a batch of lanes."""
 
 LONGEST_TRIAL = 256
+
+MOST_BATCHES = 16
+"""Most steps of all lanes that are timed."""
+
+LEAST_GAIN_OF_LANES = 1.3
+"""How much faster lanes must seem, of which few steps were timed."""
+
+BATCH_GAIN = 3
+"""How many times cheaper a step is in a batch than by itself, about: for the length of a trial."""
 
 TYPICAL_EVALUATIONS = 3.0
 """Evaluations of the step for each draw, where the run is too short to measure them."""
@@ -57,59 +74,69 @@ def faster_on_cpu(
     steps is cheaper than the loop. Else, where a step moves so much memory that a batch is cheap
     enough for several evaluations a draw, Newton's method is tried.
 
-    A run of few draws of a small step is left to the loop: it is over before a trial is compiled.
+    A run of fewer than 4,000 draws of a small step that moves less than 1 GB in all is left to the
+    loop: it is over before a trial is compiled.
     """
     num_chains, num_samples = keys.shape[:2]
     traffic = measure.step_traffic(kernel, at(states, 0), keys[0, 0])
     small = traffic < SMALL_TRAFFIC
-    if small and num_samples < SHORT_RUN:
+    short = num_samples < SHORT_RUN and traffic * num_chains * num_samples < SHORT_TRAFFIC
+    if small and short:
         reason = (
-            f"a step moves {traffic / 1e6:.2g} MB, which a CPU has in its caches, and fewer than "
-            f"{SHORT_RUN:,} draws are over before a trial would be compiled"
+            f"a step moves {traffic / 1e6:.2g} MB, which a CPU has in its caches, and so few draws "
+            "are over before a trial would be compiled"
         )
         return choice_of(Sequential(), reason)
     hindrance = _hindrance(kernel, states)
     if small and hindrance:
         return choice_of(Sequential(), hindrance)
-    steps = min(num_samples, LONGEST_TRIAL if small else TIMED_STEPS)
-    loop = partial(side_by_side, count=num_chains)
-    one = measure.timed_apart(loop, kernel, at(states, 0), keys[0, :steps])[1] / steps / num_chains
     if not hindrance:
-        chosen = _in_lanes(kernel, states, keys, one)
+        chosen = _in_lanes(kernel, states, keys, MOST_LANES if small else BATCH)
         if small or isinstance(chosen[0], InLanes):
             return chosen
+        one = chosen[1].sequential_seconds
+        assert one is not None
+    else:
+        steps = min(num_samples, TIMED_STEPS)
+        one = step_seconds(kernel, at(states, 0), keys[0, :steps], num_chains, 1) / num_chains
     return _by_newton(parallel, kernel, at(states, 0), keys, one)
 
 
 def _hindrance(kernel: Kernel, states: PyTree) -> str:
     """Return why the chains cannot be cut into lanes; nothing if they can."""
     num_chains = num_steps(states)
-    if num_chains > LANES // 2:
+    if num_chains > BATCH // 2:
         return f"{num_chains} chains fill a batch"
     if kernel.bind(at(states, 0).position).scale is None:
         return "the scale of its states, by which chains that meet are told, is not known"
     return ""
 
 
-def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, one: float) -> tuple[Runner, Choice]:
-    """Return shooting, or the plain loop where it does not pay."""
+def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, most: int) -> tuple[Runner, Choice]:
+    """Return shooting, by at most so many lanes in all, or the plain loop where it does not pay."""
     num_chains, num_samples = keys.shape[:2]
-    lanes = LANES // num_chains
-    draws = int(TRIAL_SHARE * num_chains * num_samples / BATCH_COST)
-    draws = min(max(draws, TIMED_STEPS), LONGEST_TRIAL, num_samples)
-    found = measure_coupling(kernel, states, keys[0, :draws], lanes, num_samples)
+    runs = -(-COUPLED // num_chains)
+    draws = min(max(int(COUPLING_SHARE * num_samples / runs), TIMED_STEPS), LONGEST_TRIAL)
+    draws = min(draws, num_samples)
+    found, one = measure_coupling(kernel, states, keys[0, :draws], runs, num_samples)
+    one /= num_chains
     told = f"{found.exponent:.2g} ± {found.error:.1g} a draw"
     if found.draws is None:
         reason = f"chains with the same random numbers do not clearly approach each other ({told})"
         return _with_exponent(choice_of(Sequential(), reason, one), found)
+    lanes = most // num_chains
     while lanes * num_chains > FEWEST_LANES and num_samples < MEETINGS * found.draws * lanes:
         lanes //= 2
+    together = lanes * num_chains
+    steps = int(COUPLING_SHARE * num_chains * num_samples * BATCH_GAIN / together)
+    steps = min(max(steps // REPEATS, 1), MOST_BATCHES, num_samples)
+    repeats = REPEATS if steps > 1 else 1
+    batch = step_seconds(kernel, at(states, 0), keys[0, :steps], together, repeats)
+    # What a few steps seem to take may be anything, but not less than fewer chains take.
+    batch = max(batch, one * num_chains)
     window = min(num_samples, lanes * max(LONGEST_LANE * found.draws, LONGEST_TRIAL))
-    # What a batch of fewer lanes takes is between the two that were measured.
-    share = (lanes - 1) / (LANES // num_chains - 1)
-    batch = one * num_chains + share * (found.seconds - one * num_chains)
-    solved = batch / (lanes * num_chains) * (1 + found.draws * lanes / window)
-    pays = lanes > 1 and solved * LEAST_GAIN < one
+    solved = batch / together * (1 + found.draws * lanes / window)
+    pays = lanes > 1 and solved * LEAST_GAIN_OF_LANES < one
     reason = (
         f"chains with the same random numbers meet after some {found.draws} draws ({told}); a draw "
         f"takes {one * 1e6:.3g} µs by the loop and {solved * 1e6:.3g} µs in {lanes} lanes"

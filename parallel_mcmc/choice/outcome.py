@@ -29,6 +29,22 @@ class Choice(NamedTuple):
     lyapunov_error: float | None = None
     """Standard error of it."""
 
+    @property
+    def way(self) -> str:
+        """How the chains are run, in a few words.
+
+        Examples
+        --------
+        >>> Choice("shooting", 8192, "chains meet", lanes=8).way
+        'shooting in 8 lanes, 8,192 draws at a time'
+        """
+        if self.lanes is not None:
+            return f"shooting in {self.lanes} lanes, {self.window:,} draws at a time"
+        if self.window is not None:
+            model = "the kernel's own" if self.jacobian is None else f"the {self.jacobian}"
+            return f"parallel, {self.window:,} draws at a time, by {model} model of the Jacobian"
+        return self.solver
+
 
 def choice_of(
     runner: Runner,

@@ -121,6 +121,7 @@ def diagnose(
         largest_gain=num_samples * bound.gradients_per_step / (iterations * depth + behind),
         condition_number=_condition(whitened),
         choice=choice.solver,
+        way=choice.way,
         reason=choice.reason,
         advice=(),
     )

@@ -48,6 +48,8 @@ class Report:
     """Of the draws' covariance in the kernel's whitened coordinates; None where too few draws."""
     choice: str
     """What ``solver="auto"`` takes here, for as many draws."""
+    way: str
+    """That in words, with its lanes or its window."""
     reason: str
     """Why."""
     advice: tuple[str, ...]
@@ -89,7 +91,7 @@ class Report:
                 f"{self.largest_gain:.3g}, where a batch takes as long as one step",
             ),
             ("condition number", _number(self.condition_number, "{:.3g} after whitening")),
-            ("solver", f"{self.choice}: {self.reason}"),
+            ("solver", f"{self.way}: {self.reason}"),
         ]
         lines = [f"{name:19} {value}" for name, value in rows]
         return "\n".join(lines + [f"{'advice':19} {text}" for text in self.advice])

@@ -79,7 +79,7 @@ def test_a_posterior_close_to_gaussian_keeps_the_model_of_the_kernel(x64, clock)
     assert [trial.window for trial in trials(clock)] == [TRIAL]
 
 
-@pytest.mark.parametrize("name", ["banana", "eight schools"])
+@pytest.mark.parametrize("name", ["banana", pytest.param("eight schools", marks=pytest.mark.slow)])
 def test_a_posterior_far_from_gaussian_gets_the_whole_jacobian(x64, clock, name):
     found, chosen = choose("auto", None, *problem(name))
     assert found == Parallel(pmc.Newton(), 4096) and chosen.jacobian == "Dense"

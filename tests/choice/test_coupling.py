@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
+from parallel_mcmc.choice import coupling
 from parallel_mcmc.choice.coupling import measure_coupling, meeting, side_by_side
 
 TOLERANCE = 1e-4
@@ -63,22 +64,52 @@ def test_chains_side_by_side_have_the_same_random_numbers(x64):
     kernel = pmc.ula(lambda x: -0.5 * jnp.sum((x / sd) ** 2), 0.3, inverse_mass_matrix=sd**2)
     state = kernel.init(jnp.zeros(2))
     keys = jax.random.split(jax.random.key(0), 12)
-    distances, last = side_by_side(kernel, state, keys, 5)
-    assert distances.shape == (13, 4)
+    path = side_by_side(kernel, state, keys, 0, 5, 12)
+    assert path.shape == (13, 5, 2)
+    distances = path[:, 1:] - path[:, :1]
     np.testing.assert_allclose(distances[1:] / distances[:-1], 0.7, rtol=1e-9)
-    # The first is the chain itself.
-    samples = kernel.init(jnp.zeros(2))
+    # Each is the chain of the kernel.
+    chain = kernel.init(path[0, 2] * sd)
     for key in keys:
-        samples, _ = kernel.step(samples, kernel.draw(key))
-    np.testing.assert_allclose(last.position[0] * sd, samples.position, rtol=1e-9)
+        chain, _ = kernel.step(chain, kernel.draw(key))
+    np.testing.assert_allclose(path[-1, 2] * sd, chain.position, rtol=1e-9)
+    # Fewer steps are the first ones, and other seeds begin elsewhere.
+    np.testing.assert_array_equal(side_by_side(kernel, state, keys, 0, 5, 4)[:5], path[:5])
+    assert (side_by_side(kernel, state, keys, 1, 5, 0)[0] != path[0]).all()
 
 
-def test_the_exponent_of_a_kernel_is_measured(x64):
+@pytest.mark.parametrize(("chains", "runs"), [(1, 3), (4, 1)])
+def test_the_exponent_of_a_kernel_is_measured(x64, chains, runs):
     kernel = pmc.ula(lambda x: -0.5 * jnp.sum(x**2), 0.3)
-    states = jax.vmap(kernel.init)(jnp.zeros((1, 3)))
+    states = jax.vmap(kernel.init)(jnp.zeros((chains, 3)))
     keys = jax.random.split(jax.random.key(0), 20)
-    found = measure_coupling(kernel, states, keys, 4, 1000)
+    found, seconds = measure_coupling(kernel, states, keys, runs, 1000)
     assert found.exponent == pytest.approx(np.log(0.7), rel=1e-6)
-    assert found.seconds > 0
+    assert seconds >= 0
     # From about a standard deviation down to 1e-9.
     assert 50 < found.draws < 70
+
+
+def test_what_a_call_takes_is_no_part_of_a_step(x64, monkeypatch):
+    kernel = pmc.ula(lambda x: -0.5 * jnp.sum(x**2), 0.3)
+    state = kernel.init(jnp.zeros(3))
+    keys = jax.random.split(jax.random.key(0), 20)
+
+    def clocked(run, steps):
+        return run(steps), 5.0 + 0.5 * steps
+
+    monkeypatch.setattr(coupling, "clocked", clocked)
+    assert coupling.step_seconds(kernel, state, keys, 4) == pytest.approx(0.5)
+
+
+def test_time_is_that_of_a_compiled_call():
+    def run(steps):
+        calls.append(steps)
+        return jnp.zeros(3) + steps
+
+    calls = []
+    assert 0 < coupling.idle_seconds(run) < 1
+    assert set(calls) == {0} and len(calls) > 1
+    result, seconds = coupling.clocked(run, 4)
+    np.testing.assert_array_equal(result, 4)
+    assert calls[-1] == 4 and 0 < seconds < 1

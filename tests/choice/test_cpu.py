@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
-from parallel_mcmc.choice import auto, cpu, measure
+from parallel_mcmc.choice import auto, coupling, cpu, measure
 from parallel_mcmc.choice.auto import choose
 from parallel_mcmc.kernels.chain import InLanes, Parallel, Sequential
 
@@ -33,6 +33,11 @@ def small_caches_and_no_memory(monkeypatch):
     monkeypatch.setattr(auto, "_remembered", type(auto._remembered)())
 
 
+def chains_of(run):
+    """Return how many chains a call runs side by side."""
+    return run.args[-1]
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """Replace the clock by the seconds of one step, a batched step and a draw in parallel."""
@@ -45,15 +50,17 @@ def clock(monkeypatch):
             keys = len(args[-1])
             if run is measure.evaluate_batch:
                 return None, batch * keys
-            if isinstance(args[0], Parallel):
-                return None, solved * keys
-            # Chains side by side: those of the loop, or the lanes.
-            count = run.keywords["count"]
-            chains = min(count, cpu.LANES - 1)
-            each = one if count == chains else batch
-            return run(*args), each * count * keys
+            return None, solved * keys
+
+        def clocked(run, steps):
+            calls.append((run, steps))
+            count = chains_of(run)
+            # Those of the loop, or the lanes; a call takes a while by itself.
+            each = one if count < cpu.FEWEST_LANES else batch(count) if callable(batch) else batch
+            return run(steps), each * count * steps + 7.0
 
         monkeypatch.setattr(measure, "timed_apart", timed)
+        monkeypatch.setattr(coupling, "clocked", clocked)
         return calls
 
     return setting
@@ -70,24 +77,59 @@ def test_a_short_run_of_small_steps_is_left_to_the_loop_and_nothing_is_timed(clo
     calls = clock(1.0, 0.1, 0.1)
     runner, chosen = choose("auto", None, *gaussian(cpu.SHORT_RUN - 1))
     assert runner == Sequential() and chosen.solver == "sequential" and chosen.window is None
-    assert "fewer than 2,000 draws" in chosen.reason and not calls
+    assert "so few draws are over" in chosen.reason and not calls
+
+
+def test_a_short_run_that_moves_much_is_measured(clock, monkeypatch):
+    monkeypatch.setattr(cpu, "SHORT_TRAFFIC", 1.0)
+    clock(1.0, 0.01)
+    runner, _ = choose("auto", None, *gaussian(cpu.SHORT_RUN - 1))
+    assert isinstance(runner, InLanes)
 
 
 @pytest.mark.parametrize("chains", [1, 4])
 def test_chains_that_meet_are_drawn_in_lanes(clock, chains):
     calls = clock(1.0, 0.25)
     runner, chosen = choose("auto", None, *gaussian(chains=chains))
-    lanes = cpu.LANES // chains
-    assert isinstance(runner, InLanes) and runner.lanes == chosen.lanes == lanes
+    assert isinstance(runner, InLanes) and runner.lanes == chosen.lanes
+    meeting = int(re.search(r"after some (\d+)", chosen.reason)[1])
+    # As many lanes as are long enough, or fill a batch.
+    enough = 4000 / meeting / cpu.MEETINGS
+    assert runner.lanes == min(cpu.MOST_LANES // chains, 2 ** int(np.log2(enough)))
     assert chosen.solver == "shooting" and chosen.window == runner.window <= 4000
     assert chosen.lyapunov_exponent < -0.1 and 0 < chosen.lyapunov_error < 0.05
     # A batch is four times cheaper; what the meeting takes comes on top.
     assert chosen.sequential_seconds == pytest.approx(1)
-    assert 0.25 < chosen.parallel_seconds < 0.5
-    assert "meet after some" in chosen.reason and f"in {lanes} lanes" in chosen.reason
-    # No more than 5 % of the run, where the lanes cost as much as six steps.
-    (draws,) = {len(call[-1]) for call in calls if call[0].keywords["count"] > chains}
-    assert draws * cpu.BATCH_COST <= 0.05 * chains * 4000
+    assert chosen.parallel_seconds == pytest.approx(0.25 * (1 + meeting * runner.lanes / 4000))
+    assert f"in {runner.lanes} lanes" in chosen.reason
+    # No more than 5 % of the run, where steps are three times cheaper in a batch.
+    taken = sum(
+        steps * chains_of(run) / (cpu.BATCH_GAIN if chains_of(run) > chains else 1)
+        for run, steps in calls
+    )
+    assert 0.02 * 4000 * chains < taken <= 0.05 * 4000 * chains
+
+
+def test_a_batch_takes_no_less_than_one_step(clock):
+    clock(1.0, 0.0)
+    runner, chosen = choose("auto", None, *gaussian())
+    assert runner.lanes * chosen.parallel_seconds > 1
+
+
+def test_there_are_no_more_lanes_than_a_batch_of_many(clock):
+    clock(1.0, 0.25)
+    runner, _ = choose("auto", None, *gaussian(200_000, chains=4))
+    assert runner.lanes == cpu.MOST_LANES // 4
+
+
+def test_the_lanes_that_are_taken_are_those_that_were_timed(clock):
+    """A batch of few may take as long as one of many."""
+    calls = clock(1.0, lambda count: 32 / count)
+    runner, chosen = choose("auto", None, *gaussian(step_size=0.05))
+    assert runner == Sequential()
+    (lanes,) = {chains_of(run) for run, _ in calls} - {1}
+    assert f"in {lanes} lanes" in chosen.reason and lanes < 32
+    assert chosen.parallel_seconds > 32 / lanes
 
 
 def test_lanes_that_are_no_cheaper_are_not_taken(clock):
@@ -150,7 +192,7 @@ def test_a_large_step_is_tried(clock, solved, solver):
     assert (chosen.sequential_seconds, chosen.parallel_seconds) == pytest.approx((1.0, solved))
     assert "trial of 64 draws" in chosen.reason
     # No more than 5 % of the run.
-    assert max(len(call[-1]) for call in calls) <= 0.05 * 4000
+    assert max(len(call[-1]) for call in calls if call[0] is measure.run_chain) <= 0.05 * 4000
 
 
 def test_a_short_run_is_not_spent_on_a_trial(clock):
@@ -158,14 +200,14 @@ def test_a_short_run_is_not_spent_on_a_trial(clock):
     _, chosen = choose("auto", None, *problem(LARGE, num_samples=400))
     assert chosen.solver == "parallel" and chosen.parallel_seconds == pytest.approx(0.6)
     assert "3 evaluations of the step" in chosen.reason
-    assert not any(isinstance(call[1], Parallel) for call in calls)
+    assert not any(call[0] is measure.run_chain for call in calls)
 
 
 def test_a_batch_that_saves_nothing_is_not_tried(clock):
     calls = clock(1.0, 1.0, None)
     _, chosen = choose("auto", None, *problem(LARGE))
     assert chosen.solver == "sequential" and "in a batch" in chosen.reason
-    assert not any(isinstance(call[1], Parallel) for call in calls)
+    assert not any(call[0] is measure.run_chain for call in calls)
 
 
 def test_the_outcome_is_remembered(clock):

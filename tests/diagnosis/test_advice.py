@@ -26,6 +26,7 @@ FINE = pmc.Report(
     largest_gain=100.0,
     condition_number=2.0,
     choice="parallel",
+    way="parallel",
     reason="",
     advice=(),
 )
