@@ -191,7 +191,7 @@ def test_pickle_and_transfer_to_host(fitted):
     assert_target_is_numpyros(copy.sampler, Y)
 
 
-@pytest.mark.parametrize("kernel", [HMC, MALA])
+@pytest.mark.parametrize("kernel", [pytest.param(HMC, marks=pytest.mark.slow), MALA])
 def test_posterior_means(kernel):
     y = jnp.array([1.5, -0.5])
     mcmc = quiet(CONJUGATE[kernel], 300, 1500)

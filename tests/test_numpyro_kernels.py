@@ -62,7 +62,7 @@ def test_structure_of_the_mass_matrix(dense_mass, shapes):
         jax.tree.map(np.testing.assert_allclose, ours, dict(other))
 
 
-@pytest.mark.parametrize("kernel", [MALA, RandomWalk])
+@pytest.mark.parametrize("kernel", [pytest.param(MALA, marks=pytest.mark.slow), RandomWalk])
 def test_blocks_are_adapted_apart(kernel):
     mcmc = run(kernel(correlated_model, dense_mass=[("a",)]), num_warmup=600)
     matrix = mcmc.last_state.adapt_state.inverse_mass_matrix
@@ -167,7 +167,7 @@ def test_default_is_a_quarter_turn_in_few_steps(x64, step_size, steps):
     np.testing.assert_allclose(built.step_size, min(step_size, np.pi / 2 / steps), rtol=1e-12)
 
 
-@pytest.mark.parametrize("length", [0.05, 1.0])
+@pytest.mark.parametrize("length", [pytest.param(0.05, marks=pytest.mark.slow), 1.0])
 def test_the_trajectory_may_be_traced(length):
     def draw(length):
         kernel = HMC(correlated_model, trajectory_length=length)

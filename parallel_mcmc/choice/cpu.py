@@ -48,7 +48,7 @@ LONGEST_TRIAL = 256
 MOST_BATCHES = 16
 """Most steps of all lanes that are timed."""
 
-LEAST_GAIN_OF_LANES = 1.3
+LEAST_GAIN_OF_LANES = 1.15
 """How much faster lanes must seem, of which few steps were timed."""
 
 BATCH_GAIN = 3

@@ -125,7 +125,7 @@ def test_transform(x64, solver):
     assert_same(ours, theirs(key, algorithm, 60, **arguments), 1e-6)
 
 
-@pytest.mark.parametrize("solver", ["sequential", "parallel"])
+@pytest.mark.parametrize("solver", ["sequential", pytest.param("parallel", marks=pytest.mark.slow)])
 def test_progress_bar_changes_nothing(x64, capsys, solver):
     def last(state, info):
         return state.position["b"]

@@ -251,7 +251,9 @@ def test_prediction_stays_near_where_a_gradient_is_huge(x64):
     assert jnp.abs(guess - wild).max() < 3 * np.sqrt(10) + 6
 
 
-@pytest.mark.parametrize("precision", ["x64", None], ids=["double", "single"])
+@pytest.mark.parametrize(
+    "precision", ["x64", pytest.param(None, marks=pytest.mark.slow)], ids=["double", "single"]
+)
 def test_a_sliding_window_keeps_up_on_the_eight_schools(precision, request):
     if precision:
         request.getfixturevalue(precision)

@@ -57,7 +57,10 @@ def test_a_metric_is_taken_for_an_inverse_mass_matrix(parts):
         )
 
 
-@pytest.mark.parametrize("make", [lambda *a: pmc.mala(*a), lambda *a: pmc.hmc(*a, 4)])
+@pytest.mark.parametrize(
+    "make",
+    [lambda *a: pmc.mala(*a), pytest.param(lambda *a: pmc.hmc(*a, 4), marks=pytest.mark.slow)],
+)
 def test_parallel_chain_is_the_sequential_one(x64, parts, make):
     inverse = jnp.asarray(np.linalg.inv(matrix_of(*parts)))
 

@@ -62,7 +62,10 @@ def check(case, chains=4):
     assert case["shape"] == [True, chains] and case["fallback"] == 0
 
 
-@pytest.mark.parametrize("names", [("chain", "time"), ("time",), ("chain",)])
+@pytest.mark.parametrize(
+    "names",
+    [("chain", "time"), *(pytest.param((n,), marks=pytest.mark.slow) for n in ("time", "chain"))],
+)
 def test_a_mesh_of_one_device_changes_nothing(names):
     # In double precision the tolerance would be another.
     here, there = draw(), draw(mesh=mesh_of(*names))

@@ -38,7 +38,6 @@ METHODS = {"dense": pmc.deer(), "diagonal": pmc.quasi_deer(), "default": pmc.New
 
 
 QUICK = [
-    ("dense", None, jnp.float32),
     ("dense", 16, jnp.float64),
     ("diagonal", None, jnp.float64),
     ("diagonal", 16, jnp.float32),

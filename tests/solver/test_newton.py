@@ -240,7 +240,9 @@ def test_without_a_scale_the_iterate_gives_it(x64, method):
     np.testing.assert_allclose(second.memory.cap, known.memory.cap)
 
 
-@pytest.mark.parametrize("method", [pmc.elk(0.1), pmc.quasi_elk(0.1)])
+@pytest.mark.parametrize(
+    "method", [pytest.param(pmc.elk(0.1), marks=pytest.mark.slow), pmc.quasi_elk(0.1)]
+)
 def test_a_trust_region_leaves_what_is_exact(x64, method):
     """After k iterations the first k states are exact, whatever comes after them."""
 

@@ -201,6 +201,7 @@ def test_parallel_and_sequential_warmups_are_the_same(x64, make, dense):
     assert parallel.stats.converged.all() and (np.asarray(parallel.stats.fallback_steps) == 0).all()
 
 
+@pytest.mark.slow
 def test_a_warmup_whose_stages_do_not_fill_their_blocks(x64):
     """What a block makes beyond its stage is dropped."""
     kernel = pmc.mala(normal, 0.3)

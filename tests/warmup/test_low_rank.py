@@ -141,6 +141,7 @@ def test_what_gives_no_metric_leaves_the_old_one():
     np.testing.assert_array_equal(found.inverse_mass_matrix(), np.eye(3))
 
 
+@pytest.mark.slow
 def test_numpyro_kernels_take_it():
     def potential(x):
         return 0.5 * jnp.sum((x - 0.9 * x.mean()) ** 2)
