@@ -40,6 +40,13 @@ LONGEST_LANE = 16
 COUPLED = 3
 """Chains, at least, that are seen to meet or not."""
 
+LEAST_RUNS = 2
+"""Times that the plain loop is timed, at least."""
+
+TOO_QUICK = 2e-4
+"""Seconds of a trial that cannot be told from what a call takes. Such steps are so small that all
+they take is the overhead of a loop, which lanes share."""
+
 COUPLING_SHARE = 0.025
 """Largest share of a run's draws for that; as much is for a batch of lanes."""
 
@@ -48,8 +55,8 @@ LONGEST_TRIAL = 256
 MOST_BATCHES = 16
 """Most steps of all lanes that are timed."""
 
-LEAST_GAIN_OF_LANES = 1.15
-"""How much faster lanes must seem, of which few steps were timed."""
+LEAST_GAIN_OF_LANES = 1.05
+"""How much faster lanes must be."""
 
 BATCH_GAIN = 3
 """How many times cheaper a step is in a batch than by itself, about: for the length of a trial."""
@@ -115,7 +122,7 @@ def _hindrance(kernel: Kernel, states: PyTree) -> str:
 def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, most: int) -> tuple[Runner, Choice]:
     """Return shooting, by at most so many lanes in all, or the plain loop where it does not pay."""
     num_chains, num_samples = keys.shape[:2]
-    runs = -(-COUPLED // num_chains)
+    runs = max(LEAST_RUNS, -(-COUPLED // num_chains))
     draws = min(max(int(COUPLING_SHARE * num_samples / runs), TIMED_STEPS), LONGEST_TRIAL)
     draws = min(draws, num_samples)
     found, one = measure_coupling(kernel, states, keys[0, :draws], runs, num_samples)
@@ -136,10 +143,15 @@ def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, most: int) -> tup
     batch = max(batch, one * num_chains)
     window = min(num_samples, lanes * max(LONGEST_LANE * found.draws, LONGEST_TRIAL))
     solved = batch / together * (1 + found.draws * lanes / window)
-    pays = lanes > 1 and solved * LEAST_GAIN_OF_LANES < one
+    quick = one * num_chains * draws < TOO_QUICK
+    pays = lanes > 1 and (quick or solved * LEAST_GAIN_OF_LANES < one)
+    if quick:
+        times = f"is over too soon to be timed, and {lanes} lanes share what a step of a loop takes"
+    else:
+        times = f"takes {one * 1e6:.3g} µs by the loop and {solved * 1e6:.3g} µs in {lanes} lanes"
     reason = (
         f"chains with the same random numbers meet after some {found.draws} draws ({told}); a draw "
-        f"takes {one * 1e6:.3g} µs by the loop and {solved * 1e6:.3g} µs in {lanes} lanes"
+        + times
     )
     runner = InLanes(lanes, window) if pays else Sequential()
     return _with_exponent(choice_of(runner, reason, one, solved), found)

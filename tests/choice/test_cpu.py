@@ -116,6 +116,12 @@ def test_a_batch_takes_no_less_than_one_step(clock):
     assert runner.lanes * chosen.parallel_seconds > 1
 
 
+def test_steps_too_quick_to_be_timed_share_their_overhead(clock):
+    clock(1e-9, 1e-9)
+    runner, chosen = choose("auto", None, *gaussian())
+    assert isinstance(runner, InLanes) and "too soon to be timed" in chosen.reason
+
+
 def test_there_are_no_more_lanes_than_a_batch_of_many(clock):
     clock(1.0, 0.25)
     runner, _ = choose("auto", None, *gaussian(200_000, chains=4))
