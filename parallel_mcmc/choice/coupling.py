@@ -15,9 +15,6 @@ from parallel_mcmc._tree import PyTree, at, num_steps, repeated
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver.api import default_tolerance
 
-REPEATS = 4
-"""Times that a batch of steps is timed: the shortest one had no other work beside it."""
-
 IDLE_CALLS = 3
 """Times that a call without a step is timed."""
 
@@ -76,9 +73,7 @@ def measure_coupling(
     return meeting(distances, default_tolerance(found[0][0][0].dtype), total), seconds
 
 
-def step_seconds(
-    kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeats: int = REPEATS
-) -> float:
+def step_seconds(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeats: int) -> float:
     """Return the seconds of one step of ``count`` chains side by side.
 
     Parameters

@@ -6,7 +6,7 @@ import jax
 
 from parallel_mcmc._tree import PyTree, at, num_steps
 from parallel_mcmc.choice import measure
-from parallel_mcmc.choice.coupling import REPEATS, Coupling, measure_coupling, step_seconds
+from parallel_mcmc.choice.coupling import Coupling, measure_coupling, step_seconds
 from parallel_mcmc.choice.measure import LEAST_GAIN, TRIAL_SHARE
 from parallel_mcmc.choice.outcome import Choice, choice_of
 from parallel_mcmc.kernels.base import Kernel
@@ -47,13 +47,19 @@ TOO_QUICK = 2e-4
 """Seconds of a trial that cannot be told from what a call takes. Such steps are so small that all
 they take is the overhead of a loop, which lanes share."""
 
-COUPLING_SHARE = 0.025
-"""Largest share of a run's draws for that; as much is for a batch of lanes."""
+COUPLING_SHARE = 0.02
+"""Largest share of a run's draws for that."""
+
+BATCH_SHARE = 0.03
+"""Largest share for batches of lanes, of which the first is slow."""
+
+MOST_REPEATS = 8
+"""Times that a batch is timed, of which the shortest counts."""
 
 LONGEST_TRIAL = 256
 
 MOST_BATCHES = 16
-"""Most steps of all lanes that are timed."""
+"""Most steps of all lanes that are timed at once."""
 
 LEAST_GAIN_OF_LANES = 1.05
 """How much faster lanes must be."""
@@ -135,9 +141,9 @@ def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, most: int) -> tup
     while lanes * num_chains > FEWEST_LANES and num_samples < MEETINGS * found.draws * lanes:
         lanes //= 2
     together = lanes * num_chains
-    steps = int(COUPLING_SHARE * num_chains * num_samples * BATCH_GAIN / together)
-    steps = min(max(steps // REPEATS, 1), MOST_BATCHES, num_samples)
-    repeats = REPEATS if steps > 1 else 1
+    batches = max(int(BATCH_SHARE * num_chains * num_samples * BATCH_GAIN / together), 1)
+    repeats = min(batches, MOST_REPEATS)
+    steps = min(batches // repeats, MOST_BATCHES, num_samples)
     batch = step_seconds(kernel, at(states, 0), keys[0, :steps], together, repeats)
     # What a few steps seem to take may be anything, but not less than fewer chains take.
     batch = max(batch, one * num_chains)

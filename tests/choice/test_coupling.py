@@ -99,7 +99,7 @@ def test_what_a_call_takes_is_no_part_of_a_step(x64, monkeypatch):
         return run(steps), 5.0 + 0.5 * steps
 
     monkeypatch.setattr(coupling, "clocked", clocked)
-    assert coupling.step_seconds(kernel, state, keys, 4) == pytest.approx(0.5)
+    assert coupling.step_seconds(kernel, state, keys, 4, 2) == pytest.approx(0.5)
 
 
 def test_time_is_that_of_a_compiled_call():
