@@ -45,7 +45,7 @@ LEAST_RUNS = 2
 
 TOO_QUICK = 2e-4
 """Seconds of a trial that cannot be told from what a call takes. Such steps are so small that all
-they take is the overhead of a loop, which lanes share."""
+they take is the overhead of a loop, which many lanes share."""
 
 COUPLING_SHARE = 0.02
 """Largest share of a run's draws for that."""
@@ -149,7 +149,7 @@ def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, most: int) -> tup
     batch = max(batch, one * num_chains)
     window = min(num_samples, lanes * max(LONGEST_LANE * found.draws, LONGEST_TRIAL))
     solved = batch / together * (1 + found.draws * lanes / window)
-    quick = one * num_chains * draws < TOO_QUICK
+    quick = one * num_chains * draws < TOO_QUICK and together >= BATCH
     pays = lanes > 1 and (quick or solved * LEAST_GAIN_OF_LANES < one)
     if quick:
         times = f"is over too soon to be timed, and {lanes} lanes share what a step of a loop takes"

@@ -120,6 +120,9 @@ def test_steps_too_quick_to_be_timed_share_their_overhead(clock):
     clock(1e-9, 1e-9)
     runner, chosen = choose("auto", None, *gaussian())
     assert isinstance(runner, InLanes) and "too soon to be timed" in chosen.reason
+    # Few lanes share too little.
+    runner, chosen = choose("auto", None, *gaussian(chains=4, step_size=0.02))
+    assert runner == Sequential() and "by the loop and" in chosen.reason
 
 
 def test_there_are_no_more_lanes_than_a_batch_of_many(clock):
