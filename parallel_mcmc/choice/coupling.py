@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -65,12 +65,10 @@ def measure_coupling(
     count, steps = num_steps(states), len(keys)
     state = at(states, 0)
     run_of = [partial(side_by_side, kernel, state, keys, seed, count) for seed in range(runs)]
-    idle = idle_seconds(run_of[0])
-    found = [clocked(run, steps) for run in run_of]
-    paths = np.concatenate([np.asarray(outcome[0], float) for outcome, _ in found], axis=1)
+    outcomes, seconds = timed_steps(run_of, steps)
+    paths = np.concatenate([np.asarray(path, float) for path, _ in outcomes], axis=1)
     distances = np.abs(paths[:, 1:] - paths[:, :1]).max(axis=-1)
-    seconds = max(min(seconds for _, seconds in found) - idle, 0.0) / steps
-    return meeting(distances, default_tolerance(found[0][0][0].dtype), total), seconds
+    return meeting(distances, default_tolerance(outcomes[0][0].dtype), total), seconds
 
 
 def step_seconds(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeats: int) -> float:
@@ -88,9 +86,17 @@ def step_seconds(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, rep
         How often all are made; the shortest time counts.
     """
     run = partial(side_by_side, kernel, state, keys, 0, count)
-    idle = idle_seconds(run)
-    times = [clocked(run, len(keys))[1] for _ in range(repeats)]
-    return max(min(times) - idle, 0.0) / len(keys)
+    return timed_steps([run] * repeats, len(keys))[1]
+
+
+def timed_steps(runs: Sequence[Callable[[int], Any]], steps: int) -> tuple[list[Any], float]:
+    """Return what runs of one program return after so many steps, and the seconds of a step.
+
+    By the shortest of them, less what a call takes that makes no step.
+    """
+    idle = idle_seconds(runs[0])
+    outcomes, times = zip(*(clocked(run, steps) for run in runs), strict=True)
+    return list(outcomes), max(min(times) - idle, 0.0) / steps
 
 
 def idle_seconds(run: Callable[[int], Any]) -> float:

@@ -43,12 +43,8 @@ COUPLED = 3
 LEAST_RUNS = 2
 """Times that the plain loop is timed, at least."""
 
-TOO_QUICK = 2e-4
-"""Seconds of a trial that cannot be told from what a call takes. Such steps are so small that all
-they take is the overhead of a loop, which many lanes share."""
-
 COUPLING_SHARE = 0.02
-"""Largest share of a run's draws for that."""
+"""Largest share of a run's draws for both."""
 
 BATCH_SHARE = 0.03
 """Largest share for batches of lanes, of which the first is slow."""
@@ -60,6 +56,10 @@ LONGEST_TRIAL = 256
 
 MOST_BATCHES = 16
 """Most steps of all lanes that are timed at once."""
+
+TOO_QUICK = 2e-4
+"""Seconds of a trial that cannot be told from what a call takes. Such steps are so small that all
+they take is the overhead of a loop, which many lanes share."""
 
 LEAST_GAIN_OF_LANES = 1.05
 """How much faster lanes must be."""
@@ -138,8 +138,15 @@ def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, most: int) -> tup
         reason = f"chains with the same random numbers do not clearly approach each other ({told})"
         return _with_exponent(choice_of(Sequential(), reason, one), found)
     lanes = most // num_chains
-    while lanes * num_chains > FEWEST_LANES and num_samples < MEETINGS * found.draws * lanes:
+    while (
+        lanes > 1
+        and lanes * num_chains > FEWEST_LANES
+        and num_samples < MEETINGS * found.draws * lanes
+    ):
         lanes //= 2
+    met = f"chains with the same random numbers meet after some {found.draws} draws ({told})"
+    if lanes == 1:
+        return _with_exponent(choice_of(Sequential(), f"{met}, too late for lanes", one), found)
     together = lanes * num_chains
     batches = max(int(BATCH_SHARE * num_chains * num_samples * BATCH_GAIN / together), 1)
     repeats = min(batches, MOST_REPEATS)
@@ -150,15 +157,12 @@ def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, most: int) -> tup
     window = min(num_samples, lanes * max(LONGEST_LANE * found.draws, LONGEST_TRIAL))
     solved = batch / together * (1 + found.draws * lanes / window)
     quick = one * num_chains * draws < TOO_QUICK and together >= BATCH
-    pays = lanes > 1 and (quick or solved * LEAST_GAIN_OF_LANES < one)
+    pays = quick or solved * LEAST_GAIN_OF_LANES < one
     if quick:
         times = f"is over too soon to be timed, and {lanes} lanes share what a step of a loop takes"
     else:
         times = f"takes {one * 1e6:.3g} µs by the loop and {solved * 1e6:.3g} µs in {lanes} lanes"
-    reason = (
-        f"chains with the same random numbers meet after some {found.draws} draws ({told}); a draw "
-        + times
-    )
+    reason = f"{met}; a draw {times}"
     runner = InLanes(lanes, window) if pays else Sequential()
     return _with_exponent(choice_of(runner, reason, one, solved), found)
 

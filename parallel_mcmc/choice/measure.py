@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -42,8 +41,7 @@ def timed_apart(run: Callable[..., Any], *args: Any) -> tuple[Any, float]:
 
     It is compiled apart, so that a call that takes long is made only once.
     """
-    bound = run if isinstance(run, partial) else partial(run)
-    call = bound.func.lower(*args, **bound.keywords).compile()  # type: ignore[attr-defined]
+    call = run.lower(*args).compile()  # type: ignore[attr-defined]
     times: list[float] = []
     while not times or (sum(times) < ENOUGH and len(times) < MOST_CALLS):
         begin = time.perf_counter()

@@ -157,6 +157,15 @@ def test_lanes_are_fewer_where_chains_take_long_to_meet(clock):
     assert runner.lanes == 8 or cpu.MEETINGS * meeting <= 4000 / runner.lanes
 
 
+@pytest.mark.parametrize("chains", [8, 16])
+def test_chains_that_meet_too_late_for_lanes_are_left_to_the_loop(clock, chains):
+    calls = clock(1.0, 0.01)
+    # They meet, but only in the last third of the run.
+    runner, chosen = choose("auto", None, *gaussian(chains=chains, step_size=0.003))
+    assert runner == Sequential() and "too late for lanes" in chosen.reason
+    assert {chains_of(run) for run, _ in calls} == {chains}
+
+
 def test_many_chains_fill_a_batch_by_themselves(clock):
     clock(1.0, 0.01)
     runner, chosen = choose("auto", None, *gaussian(chains=32))
