@@ -38,7 +38,7 @@ from parallel_mcmc.data import load_german_credit
 from parallel_mcmc.kernels.base import BoundKernel
 from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.plain_loop import run_sequentially
-from parallel_mcmc.solver.window import solve_recurrence
+from parallel_mcmc.solver.system import solve_recurrence
 
 SETTINGS = ("default", "tensorfloat32", "highest")
 """Precision of matrix products; the second is one of those that a GPU has units for."""

@@ -36,7 +36,11 @@ PROGRAMS = {
     "evaluations": Program("evaluations.py", [[]], ["--keys", "1", "--draws", "256"]),
     "solver": Program(
         "solver.py",
-        [["--longest", "1024"]],
+        [
+            ["--longest", "100000", "--methods", "default"],
+            ["--longest", "1024", "--name", "solver, literature", "--methods"]
+            + ["deer", "quasi_deer", "jacobi", "elk(0.1)"],
+        ],
         ["--keys", "1", "--cases", "banana", "--longest", "1024", "--methods", "default"],
     ),
     "auto": Program(

@@ -1,6 +1,7 @@
 """Newton iterations of every method on recurrences from easy to hard, all states in one window.
 
     python benchmarks/solver.py [--keys 3] [--longest 1024] [--cases banana] [--methods default]
+        [--name solver]
 
 In float64 and in coordinates whitened by the metric named. A count is the number of iterations
 until the solver certifies every state to the tolerance; the difference from the sequential chain
@@ -26,6 +27,7 @@ METHODS = {
     "default": pmc.Newton(),
     "jacobi": pmc.jacobi(),
     "picard": pmc.picard(),
+    "deer": pmc.deer(),
     "quasi_deer": pmc.quasi_deer(),
     "diagonal+sweep": pmc.Newton(pmc.Diagonal()),
     "quasi_elk(0.1)": pmc.quasi_elk(0.1),
@@ -113,9 +115,10 @@ def main():
     parser.add_argument("--longest", type=int, default=10_000, help="leave out longer chains")
     parser.add_argument("--cases", default="", help="only cases whose name holds this")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--name", default="solver", help="of the table that is kept")
     options = start(parser)
     table = Table(
-        "solver",
+        options.name,
         {
             "case": "<28",
             "T": "7,d",

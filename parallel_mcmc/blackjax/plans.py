@@ -20,7 +20,7 @@ from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.shooting import Shooting
-from parallel_mcmc.solver.window import solve_recurrence
+from parallel_mcmc.solver.system import solve_recurrence
 
 LARGEST_MISS = 2e-6
 """In single precision, how far a step may be from what the state before it gives."""

@@ -16,8 +16,8 @@ from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.plain_loop import run_sequentially
 from parallel_mcmc.solver.shooting import default_max_rounds, shoot_in_windows
 from parallel_mcmc.solver.solution import Solution
+from parallel_mcmc.solver.system import solve_recurrence, stride_of
 from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis
-from parallel_mcmc.solver.window import solve_recurrence
 
 
 class ChainStats(NamedTuple):
@@ -69,15 +69,18 @@ class Parallel:
         """
         solution, info = self.solve(kernel, state, keys)
         bound = kernel.bind(state.position)
-        stats = _stats_of(solution, bound.gradients_per_step + bound.gradients_per_lift)
+        stride = stride_of(self.method or bound.method, self._window_of(keys), self.axis)
+        # Only what is unknown is found from its coordinates.
+        lifts = solution.evaluations // stride * bound.gradients_per_lift
+        gradients = solution.evaluations * bound.gradients_per_step + lifts
+        stats = _stats_of(solution, gradients)
         return Chain(jax.vmap(bound.leave)(solution.states), info, stats)
 
     def solve(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> tuple[Solution, PyTree]:
         """Return the solver's own result: states in whitened coordinates, and the infos."""
         bound = kernel.bind(state.position)
         start = bound.enter(state)
-        total = keys.shape[0] * self.axis.size
-        window = min(self.window, total)
+        total, window = keys.shape[0] * self.axis.size, self._window_of(keys)
         dtype = jax.eval_shape(bound.recurrence.chart.coordinates, start).dtype
         return solve_recurrence(
             bound.recurrence,
@@ -91,6 +94,9 @@ class Parallel:
             axis=self.axis,
             total=total,
         )
+
+    def _window_of(self, keys: jax.Array) -> int:
+        return min(self.window, keys.shape[0] * self.axis.size)
 
 
 @pytree
@@ -136,7 +142,8 @@ class InLanes:
         solution, info = self._solve_together(kernel, states, keys)
         bound = kernel.bind(at(states, 0).position)
         draws = jax.vmap(jax.vmap(bound.leave))(solution.states)
-        return Chain(draws, info, _stats_of(solution, bound.gradients_per_step))
+        gradients = solution.evaluations * bound.gradients_per_step
+        return Chain(draws, info, _stats_of(solution, gradients))
 
     def solve(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> tuple[Solution, PyTree]:
         """Return the solver's own result: states in whitened coordinates, and the infos."""
@@ -165,11 +172,11 @@ Runner = Parallel | Sequential | InLanes
 """How chains are run."""
 
 
-def _stats_of(solution: Solution, gradients: int) -> ChainStats:
+def _stats_of(solution: Solution, gradients: jax.Array) -> ChainStats:
     return ChainStats(
         solution.converged,
         solution.iterations,
-        solution.evaluations * gradients,
+        gradients,
         solution.residual,
         solution.fallback_steps,
     )

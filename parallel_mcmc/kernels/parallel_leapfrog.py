@@ -19,7 +19,7 @@ from parallel_mcmc.solver.jacobian import Surrogate
 from parallel_mcmc.solver.method import Newton, require_newton
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.solution import Solution
-from parallel_mcmc.solver.window import solve_recurrence
+from parallel_mcmc.solver.system import solve_recurrence
 
 
 class _Evaluator(NamedTuple):

@@ -39,7 +39,7 @@ from parallel_mcmc.solver.shooting import (
     shoot_in_windows,
 )
 from parallel_mcmc.solver.solution import Problem, Solution
-from parallel_mcmc.solver.window import solve_recurrence
+from parallel_mcmc.solver.system import solve_recurrence
 
 LARGEST_DEFAULT_WINDOW = 4096
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
@@ -225,30 +226,46 @@ class Surrogate:
     def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
         """Evaluate the steps, then the model at what they returned."""
         values, aux = _values(recurrence, states, inputs)
-        if self.model is not None:
-            a = jax.vmap(self.model)(states, inputs, values)
-        elif recurrence.surrogate is not None:
-            a = jax.vmap(recurrence.surrogate)(states, inputs, values, aux)
-        else:
-            raise ValueError(
-                "method: Surrogate() needs an analytic Jacobian and this step has none; pass "
-                "Surrogate(model) with model(state, input, next_state) -> scalar, (D,), (D, D) or "
-                "(2, 2, D / 2)"
-            )
         x = _coordinates(recurrence, values)
-        dim = x.shape[-1]
-        accepted = [(), (1,), (dim,), (dim, dim), (2, 2, 1), (2, 2, dim // 2)]
-        if a.shape[1:] not in accepted:
-            raise ValueError(
-                "method: the model of Surrogate must return a scalar, (D,), (D, D) or "
-                f"(2, 2, D / 2) for D = {dim} coordinates, got shape {a.shape[1:]}"
-            )
+        a = recurrence.modelled(
+            self._model_of(recurrence, x.shape[-1]), states, inputs, values, aux
+        )
         a = a.astype(x.dtype)
         if a.ndim == 4:
             return Linearisation(values, aux, BlockOperator(a))
         if a.ndim == 3:
             return Linearisation(values, aux, DenseOperator(a))
         return Linearisation(values, aux, DiagonalOperator(a if a.ndim == 2 else a[:, None]))
+
+    def _model_of(self, recurrence: Recurrence, dim: int) -> Callable[..., jax.Array]:
+        """Return the model as a recurrence has its own; it raises ValueError for a wrong shape."""
+        if self.model is not None:
+            # A user's model is not asked about what a step recorded.
+            model = partial(_without_record, self.model)
+        elif recurrence.surrogate is not None:
+            model = recurrence.surrogate
+        else:
+            raise ValueError(
+                "method: Surrogate() needs an analytic Jacobian and this step has none; pass "
+                "Surrogate(model) with model(state, input, next_state) -> scalar, (D,), (D, D) or "
+                "(2, 2, D / 2)"
+            )
+        accepted = [(), (1,), (dim,), (dim, dim), (2, 2, 1), (2, 2, dim // 2)]
+
+        def checked(*transition: PyTree) -> jax.Array:
+            a = model(*transition)
+            if a.shape not in accepted:
+                raise ValueError(
+                    "method: the model of Surrogate must return a scalar, (D,), (D, D) or "
+                    f"(2, 2, D / 2) for D = {dim} coordinates, got shape {a.shape}"
+                )
+            return a
+
+        return checked
+
+
+def _without_record(model: Callable[..., jax.Array], *transition: PyTree) -> jax.Array:
+    return model(*transition[:-1])
 
 
 def random_signs(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:

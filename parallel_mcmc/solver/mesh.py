@@ -14,9 +14,9 @@ from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.shooting import Shooting
 from parallel_mcmc.solver.solution import Solution
+from parallel_mcmc.solver.system import solve_recurrence
 from parallel_mcmc.solver.timeaxis import DATA, TIME, Blocks
 from parallel_mcmc.solver.verdict import LONGEST_BLOCK
-from parallel_mcmc.solver.window import solve_recurrence
 
 
 def require_mesh(name: str, mesh: Any) -> Mesh:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
@@ -39,6 +39,9 @@ class Recurrence:
         the last linearisation predicts.
     """
 
+    makes_one_step: ClassVar[bool] = True
+    """Whether ``step`` passes through no state on its way."""
+
     step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]
     chart: Chart
     surrogate: Callable[..., jax.Array] | None = None
@@ -67,6 +70,17 @@ class Recurrence:
     ) -> tuple[jax.Array, tuple[PyTree, PyTree]]:
         """Evaluate :meth:`lifted_step` for every leading index."""
         return jax.vmap(self.lifted_step)(coordinates, states, inputs)
+
+    def modelled(
+        self,
+        model: Callable[..., jax.Array],
+        states: PyTree,
+        inputs: PyTree,
+        values: PyTree,
+        aux: PyTree,
+    ) -> jax.Array:
+        """Return a model of the Jacobian, called as :attr:`surrogate` is, of every step."""
+        return jax.vmap(model)(states, inputs, values, aux)
 
 
 @pytree

@@ -113,7 +113,7 @@ class LearnedCap:
     grow: float = 2.0
     good: float = 0.1
     shrink: float = 0.3
-    bad: float = 0.3
+    bad: float = 0.6
     smallest: float = 0.03
     largest: float = 1000.0
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, at, num_steps, preceding, repeated
 from parallel_mcmc.solver.buffers import padded_by, section, shifted, written
-from parallel_mcmc.solver.chaos import CHAOS, PROBATION, is_probed, unless_chaotic
+from parallel_mcmc.solver.chaos import CHAOS, PROBATION
 from parallel_mcmc.solver.continuation import continued, fits_inputs
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
@@ -40,7 +40,7 @@ class _Carry(NamedTuple):
     """Growth of errors along the iterate at the end of the probation, NaN before."""
 
 
-def solve_recurrence(
+def solve_in_windows(
     recurrence: Recurrence,
     method: Newton,
     initial_state: PyTree,
@@ -54,7 +54,7 @@ def solve_recurrence(
     axis: TimeAxis = ONE_DEVICE,
     total: int | None = None,
 ) -> tuple[Solution, PyTree]:
-    """Find all states of a recurrence; pure, and traceable by jit and vmap.
+    """Find all states of a recurrence that are unknown.
 
     A window of ``window`` steps is iterated on and slides forward by the states that have
     converged. After ``max_iterations`` the sequential loop finishes from the last exact state.
@@ -205,55 +205,48 @@ def solve_recurrence(
 
     dim, dtype = _vector_type(recurrence, initial_state)
 
-    def iterate() -> tuple[Solution, PyTree]:
-        shapes = jax.eval_shape(recurrence.step, initial_state, at(inputs, 0))
-        states, aux = jax.tree.map(
-            lambda leaf: jnp.zeros((num_steps(padded), *leaf.shape), leaf.dtype), shapes
-        )
-        guess = predict(initial_state, 0)
-        memory = method.initial_memory(length, dim, dtype)
-        start = _Carry(
-            done=jnp.array(0),
-            blocked=jnp.array(False),
-            anchor=axis.before(initial_state, guess),
-            guess=guess,
-            memory=memory if several else memory._replace(value=()),
-            states=states,
-            aux=aux,
-            iterations=jnp.array(0),
-            residual=jnp.zeros((), dtype),
-            history=jnp.full(max_iterations, jnp.nan, dtype),
-            growth=jnp.full((), jnp.nan, dtype),
-        )
+    shapes = jax.eval_shape(recurrence.step, initial_state, at(inputs, 0))
+    states, aux = jax.tree.map(
+        lambda leaf: jnp.zeros((num_steps(padded), *leaf.shape), leaf.dtype), shapes
+    )
+    guess = predict(initial_state, 0)
+    memory = method.initial_memory(length, dim, dtype)
+    start = _Carry(
+        done=jnp.array(0),
+        blocked=jnp.array(False),
+        anchor=axis.before(initial_state, guess),
+        guess=guess,
+        memory=memory if several else memory._replace(value=()),
+        states=states,
+        aux=aux,
+        iterations=jnp.array(0),
+        residual=jnp.zeros((), dtype),
+        history=jnp.full(max_iterations, jnp.nan, dtype),
+        growth=jnp.full((), jnp.nan, dtype),
+    )
 
-        def unfinished(carry: _Carry) -> jax.Array:
-            # A chain that is slow for another reason than chaos keeps its budget.
-            too_slow = carry.done * max_iterations < total * carry.iterations
-            chaotic = (carry.growth * window > CHAOS) & too_slow
-            within = (carry.done < total) & (carry.iterations < max_iterations)
-            return within & ~carry.blocked & ~chaotic
+    def unfinished(carry: _Carry) -> jax.Array:
+        # A chain that is slow for another reason than chaos keeps its budget.
+        too_slow = carry.done * max_iterations < total * carry.iterations
+        chaotic = (carry.growth * window > CHAOS) & too_slow
+        within = (carry.done < total) & (carry.iterations < max_iterations)
+        return within & ~carry.blocked & ~chaotic
 
-        end = jax.lax.while_loop(unfinished, body, start)
-        finish = partial(finish_sequentially, recurrence, inputs)
-        states, aux = axis.in_turn(
-            finish, initial_state, end.done, total, length, end.states, end.aux
-        )
-        per_iteration = window * method.jacobian.evaluations(dim)
-        solution = Solution(
-            states=jax.tree.map(lambda leaf: leaf[:total], states),
-            converged=end.done == total,
-            iterations=end.iterations,
-            evaluations=end.iterations * per_iteration + (total - end.done),
-            residual=end.residual,
-            fallback_steps=total - end.done,
-            residual_history=end.history,
-            growth=end.growth,
-        )
-        return solution, jax.tree.map(lambda leaf: leaf[:total], aux)
-
-    if not is_probed(recurrence, window, axis):
-        return iterate()
-    return unless_chaotic(iterate, recurrence, initial_state, inputs, max_iterations)
+    end = jax.lax.while_loop(unfinished, body, start)
+    finish = partial(finish_sequentially, recurrence, inputs)
+    states, aux = axis.in_turn(finish, initial_state, end.done, total, length, end.states, end.aux)
+    per_iteration = window * method.jacobian.evaluations(dim)
+    solution = Solution(
+        states=jax.tree.map(lambda leaf: leaf[:total], states),
+        converged=end.done == total,
+        iterations=end.iterations,
+        evaluations=end.iterations * per_iteration + (total - end.done),
+        residual=end.residual,
+        fallback_steps=total - end.done,
+        residual_history=end.history,
+        growth=end.growth,
+    )
+    return solution, jax.tree.map(lambda leaf: leaf[:total], aux)
 
 
 def _vector_type(recurrence: Recurrence, state: PyTree) -> tuple[int, Any]:

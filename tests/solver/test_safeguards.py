@@ -182,7 +182,7 @@ def test_bad_safeguards(arguments, message):
         ({"grow": float("nan")}, "grow must be positive"),
         ({"grow": 0.5}, "grow must be at least 1, got 0.5"),
         ({"shrink": 1.5}, "shrink must be at most 1, got 1.5"),
-        ({"good": 0.4}, "good must be at most 0.3, got 0.4"),
+        ({"good": 0.7}, "good must be at most 0.6, got 0.7"),
         ({"start": 2000.0}, "start must be at most 1000.0, got 2000.0"),
         ({"smallest": 2.0}, "smallest must be at most 1.0, got 2.0"),
     ],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
-from parallel_mcmc.solver import chaos, window
+from parallel_mcmc.solver import chaos, system
 from parallel_mcmc.solver.recurrence import plain_recurrence
 
 
@@ -18,7 +18,7 @@ SUMS = np.cumsum(np.arange(1, 11) ** 2)[:, None]
 
 
 def solve(size, max_iterations, *, step=add, inputs=INPUTS, method=None, start=0.0, guess=None):
-    return window.solve_recurrence(
+    return system.solve_recurrence(
         plain_recurrence(step),
         pmc.jacobi() if method is None else method,
         jnp.full(1, start),

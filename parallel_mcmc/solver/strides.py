@@ -1,0 +1,139 @@
+"""Unknown states every few steps, with the steps between them made one after the other.
+
+A stride of S turns a recurrence into that of every S-th state: its step makes S of the steps. The
+iteration then has fewer unknowns, and between them no error but the one they start with: this is
+multiple shooting (Bock and Plitt, IFAC Proceedings 17, 1984), of which a stride of 1 is the
+collocation of every state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from parallel_mcmc._tree import PyTree, at, num_steps, preceding, pytree
+from parallel_mcmc.solver.buffers import padded_by
+from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.scans import block_product
+
+LONGEST_STRIDE = 4
+
+FEWEST_UNKNOWNS = 64
+"""Unknown states that a stride leaves in a window: on a CPU, which they keep busy."""
+
+FEWEST_UNKNOWNS_OF_WIDE_DEVICES = 4096
+"""On an accelerator, which makes thousands of steps in the time of one."""
+
+
+def default_stride(length: int) -> int:
+    """Return the stride for so many steps of a window on one device."""
+    on_cpu = jax.default_backend() == "cpu"
+    fewest = FEWEST_UNKNOWNS if on_cpu else FEWEST_UNKNOWNS_OF_WIDE_DEVICES
+    return min(LONGEST_STRIDE, max(1, length // fewest))
+
+
+def largest_divisor(length: int, most: int) -> int:
+    """Return the largest divisor of ``length`` that is at most ``most``.
+
+    Examples
+    --------
+    >>> [largest_divisor(length, 8) for length in (64, 100, 7, 11)]
+    [8, 5, 7, 1]
+    """
+    return next(size for size in range(min(most, length), 0, -1) if length % size == 0)
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Strided(Recurrence):
+    """A recurrence whose input is a bundle of inputs, and whose step makes a step with each.
+
+    It records the states that were passed, the last one included, and what their steps recorded,
+    each with a leading axis S.
+    """
+
+    makes_one_step: ClassVar[bool] = False
+
+    def modelled(
+        self,
+        model: Callable[..., jax.Array],
+        states: PyTree,
+        inputs: PyTree,
+        values: PyTree,
+        aux: PyTree,
+    ) -> jax.Array:
+        """Return the products of what ``model`` says of the single steps."""
+
+        def product(state: PyTree, bundle: PyTree, aux: PyTree) -> jax.Array:
+            passed, records = aux
+            models = jax.vmap(model)(preceding(state, passed), bundle, passed, records)
+            return _product(models)
+
+        return jax.vmap(product)(states, inputs, aux)
+
+
+def strided(recurrence: Recurrence, stride: int) -> Strided:
+    """Return the recurrence of every ``stride``-th state."""
+    bound = jax.tree_util.Partial
+    return Strided(
+        bound(_steps, recurrence.step),
+        recurrence.chart,
+        recurrence.surrogate,
+        None if recurrence.margin is None else bound(_margin, recurrence.margin),
+        None if recurrence.predict is None else bound(_predict, recurrence),
+    )
+
+
+def bundled(inputs: PyTree, stride: int) -> PyTree:
+    """Cut the leading axis T into bundles, ``(ceil(T / S), S, ...)``; the last entry fills up."""
+    filled = padded_by(inputs, -num_steps(inputs) % stride)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, stride, *leaf.shape[1:]), filled)
+
+
+def unbundled(tree: PyTree, total: int) -> PyTree:
+    """Return the first ``total`` entries: undo :func:`bundled`."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:total], tree)
+
+
+def last_of_bundles(states: PyTree, stride: int) -> PyTree:
+    """Return of the states of every step those that remain unknown."""
+    return jax.tree.map(lambda leaf: leaf[:, -1], bundled(states, stride))
+
+
+# Module-level functions, so that two recurrences of one step compile to the same program.
+def _steps(step: Callable, state: PyTree, bundle: PyTree) -> tuple[PyTree, PyTree]:
+    def one(state: PyTree, value: PyTree) -> tuple[PyTree, PyTree]:
+        state, aux = step(state, value)
+        return state, (state, aux)
+
+    return jax.lax.scan(one, state, bundle)
+
+
+def _margin(margin: Callable[[PyTree], jax.Array], aux: PyTree) -> jax.Array:
+    return jnp.min(jax.vmap(margin)(aux[1]))
+
+
+def _predict(recurrence: Recurrence, state: PyTree, bundles: PyTree) -> PyTree:
+    count, stride = jax.tree.leaves(bundles)[0].shape[:2]
+    path = recurrence.guess(state, unbundled(bundles, count * stride))
+    return at(path, slice(stride - 1, None, stride))
+
+
+def _product(models: jax.Array) -> jax.Array:
+    """Return the product of matrices ``(S, ...)``, the first applied first.
+
+    As in :class:`~parallel_mcmc.Surrogate`: scalars, diagonals, matrices or blocks.
+    """
+    if models.ndim <= 2:
+        return jnp.prod(models, axis=0)
+    matmul = block_product if models.ndim == 4 else partial(jnp.matmul, precision="highest")
+
+    def after(product: jax.Array, model: jax.Array) -> tuple[jax.Array, None]:
+        return matmul(model[None], product[None])[0], None
+
+    return jax.lax.scan(after, models[0], models[1:])[0]
