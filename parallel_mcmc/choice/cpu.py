@@ -58,8 +58,11 @@ MOST_BATCHES = 16
 """Most steps of all lanes that are timed at once."""
 
 TOO_QUICK = 2e-4
-"""Seconds of a trial that cannot be told from what a call takes. Such steps are so small that all
-they take is the overhead of a loop, which many lanes share."""
+"""Seconds of a trial that cannot be told from what a call takes."""
+
+TINY_TRAFFIC = 1e5
+"""Bytes that one evaluation of a step moves below which all it takes is the overhead of a loop,
+which many lanes share."""
 
 LEAST_GAIN_OF_LANES = 1.05
 """How much faster lanes must be."""
@@ -104,7 +107,7 @@ def faster_on_cpu(
     if small and hindrance:
         return choice_of(Sequential(), hindrance)
     if not hindrance:
-        chosen = _in_lanes(kernel, states, keys, MOST_LANES if small else BATCH)
+        chosen = _in_lanes(kernel, states, keys, traffic)
         if small or isinstance(chosen[0], InLanes):
             return chosen
         one = chosen[1].sequential_seconds
@@ -125,8 +128,10 @@ def _hindrance(kernel: Kernel, states: PyTree) -> str:
     return ""
 
 
-def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, most: int) -> tuple[Runner, Choice]:
-    """Return shooting, by at most so many lanes in all, or the plain loop where it does not pay."""
+def _in_lanes(
+    kernel: Kernel, states: PyTree, keys: jax.Array, traffic: float
+) -> tuple[Runner, Choice]:
+    """Return shooting, or the plain loop where it does not pay, for steps that move so much."""
     num_chains, num_samples = keys.shape[:2]
     runs = max(LEAST_RUNS, -(-COUPLED // num_chains))
     draws = min(max(int(COUPLING_SHARE * num_samples / runs), TIMED_STEPS), LONGEST_TRIAL)
@@ -137,7 +142,7 @@ def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, most: int) -> tup
     if found.draws is None:
         reason = f"chains with the same random numbers do not clearly approach each other ({told})"
         return _with_exponent(choice_of(Sequential(), reason, one), found)
-    lanes = most // num_chains
+    lanes = (MOST_LANES if traffic < SMALL_TRAFFIC else BATCH) // num_chains
     while (
         lanes > 1
         and lanes * num_chains > FEWEST_LANES
@@ -156,7 +161,8 @@ def _in_lanes(kernel: Kernel, states: PyTree, keys: jax.Array, most: int) -> tup
     batch = max(batch, one * num_chains)
     window = min(num_samples, lanes * max(LONGEST_LANE * found.draws, LONGEST_TRIAL))
     solved = batch / together * (1 + found.draws * lanes / window)
-    quick = one * num_chains * draws < TOO_QUICK and together >= BATCH
+    too_quick = traffic < TINY_TRAFFIC and one * num_chains * draws < TOO_QUICK
+    quick = too_quick and together >= BATCH
     pays = quick or solved * LEAST_GAIN_OF_LANES < one
     if quick:
         times = f"is over too soon to be timed, and {lanes} lanes share what a step of a loop takes"
