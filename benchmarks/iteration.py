@@ -26,7 +26,7 @@ from parallel_mcmc.solver.scans import block_scan, dense_scan, diagonal_scan
 
 METHODS = {
     "Surrogate": pmc.Newton(pmc.Surrogate()),
-    "Diagonal(1), no sweep": pmc.quasi_deer(),
+    "Diagonal(1), no sweep": pmc.Newton(pmc.Diagonal(sweeps=0)),
     "Diagonal(1)": pmc.Newton(pmc.Diagonal()),
     "Dense": pmc.Newton(),
 }

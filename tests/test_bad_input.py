@@ -254,6 +254,7 @@ CASES = {
         "damping": [*NOT_POSITIVE, (1.5, ValueError, "damping must be in")],
         "radius": NOT_POSITIVE[:-1],
         "trust_region": [(v, TypeError, "trust_region must be None or") for v in (1.0, "elk")],
+        "stride": NOT_COUNT,
     },
     "BlockDiagonal": {"probes": PROBES, "seed": SEED},
     "Diagonal": {"probes": PROBES, "seed": SEED, "sweeps": SWEEPS},
@@ -262,7 +263,7 @@ CASES = {
     "LearnedCap": {
         "start": [*NOT_POSITIVE, (2000.0, ValueError, "start must be at most 1000")],
         "grow": [*NOT_POSITIVE, (0.5, ValueError, "grow must be at least 1")],
-        "good": [*NOT_POSITIVE, (0.5, ValueError, "good must be at most 0.3")],
+        "good": [*NOT_POSITIVE, (0.7, ValueError, "good must be at most 0.6")],
         "shrink": [*NOT_POSITIVE, (1.5, ValueError, "shrink must be at most 1")],
         "bad": [*NOT_POSITIVE, (0.01, ValueError, "good must be at most 0.01")],
         "smallest": [*NOT_POSITIVE, (2.0, ValueError, "smallest must be at most 1")],

@@ -25,8 +25,8 @@ from parallel_mcmc.warmup import WarmupResult, window_adaptation
 
 METHODS = {
     "surrogate": pmc.Newton(pmc.Surrogate()),
-    "diagonal": pmc.quasi_deer(),
-    "dense": pmc.deer(),
+    "diagonal": pmc.Newton(pmc.Diagonal(sweeps=0)),
+    "dense": pmc.Newton(),
 }
 PICTURED_DRAWS = 500
 """Draws in the picture of the convergence, at most."""

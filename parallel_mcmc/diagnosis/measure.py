@@ -92,11 +92,13 @@ def diagnose(
     state = at(states, 0)
     arguments = (kernel, state, keys[0])
     looped, sequential_seconds = timed(run_chain, Sequential(), *arguments)
-    whole = run_chain(Parallel(None, num_samples), *arguments)
+    bound = kernel.bind(state.position)
+    # A device as wide as the run is best used with every state unknown.
+    every_state = dataclasses.replace(bound.method, stride=1)
+    whole = run_chain(Parallel(every_state, num_samples), *arguments)
     slid, parallel_seconds = timed(run_chain, Parallel(None, window), *arguments)
     whitened = np.asarray(_coordinates(kernel, state, looped))
     exponent = _exponent(kernel, state, keys[0], looped, whitened.shape[1])
-    bound = kernel.bind(state.position)
     depth = bound.gradients_per_step + bound.gradients_per_lift
     iterations = int(whole.stats.iterations)
     behind = int(whole.stats.fallback_steps) * bound.gradients_per_step

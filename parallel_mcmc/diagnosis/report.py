@@ -28,7 +28,7 @@ class Report:
     """Iterations without any model of the Jacobian, by the exponent: an upper end. None where two
     chains do not approach each other."""
     iterations: int
-    """Newton iterations with all draws in one window."""
+    """Newton iterations with all draws in one window, each of them unknown: a stride of 1."""
     fallback_steps: int
     """Draws that the plain loop had to finish there."""
     window: int

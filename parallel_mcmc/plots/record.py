@@ -52,7 +52,8 @@ def record_iterations(
 ) -> Iterations:
     """Solve for a chain as :func:`parallel_mcmc.sample` does, and keep every iterate.
 
-    It is for pictures: the loop over the iterations is Python's.
+    It is for pictures: the loop over the iterations is Python's, and every state is unknown,
+    whatever the stride of the method.
 
     Parameters
     ----------

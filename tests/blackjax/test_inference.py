@@ -239,7 +239,7 @@ def test_warns_of_steps_that_the_loop_finished():
         return x + jax.random.normal(key, x.shape)
 
     algorithm = blackjax.rmh(lambda x: -0.5 * jnp.sum(x**2), swap)
-    method = pmc.Newton(pmc.Zero())
+    method = pmc.jacobi()
     with pytest.warns(pmc.SequentialFallbackWarning, match="of 400 steps"):
         run_inference_algorithm(
             jax.random.key(0),
