@@ -23,6 +23,10 @@ from parallel_mcmc.solver.scans import block_product
 
 LONGEST_STRIDE = 4
 
+MOST_UNROLLED = 8
+"""Steps of a stride that derivatives are taken of without a loop: what the derivative of a loop
+needs goes through memory, which takes a CPU three times as long."""
+
 FEWEST_UNKNOWNS = 64
 """Unknown states that a stride leaves in a window: on a CPU, which they keep busy."""
 
@@ -59,6 +63,16 @@ class Strided(Recurrence):
 
     makes_one_step: ClassVar[bool] = False
 
+    unrolled: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]] | None = None
+    """The step without a loop, for derivatives."""
+
+    def lifted_steps(
+        self, coordinates: jax.Array, states: PyTree, inputs: PyTree
+    ) -> tuple[jax.Array, tuple[PyTree, PyTree]]:
+        """Evaluate the unrolled step for every leading index."""
+        straight = Recurrence(self.unrolled or self.step, self.chart)
+        return straight.lifted_steps(coordinates, states, inputs)
+
     def modelled(
         self,
         model: Callable[..., jax.Array],
@@ -86,6 +100,7 @@ def strided(recurrence: Recurrence, stride: int) -> Strided:
         recurrence.surrogate,
         None if recurrence.margin is None else bound(_margin, recurrence.margin),
         None if recurrence.predict is None else bound(_predict, recurrence),
+        bound(_unrolled, recurrence.step),
     )
 
 
@@ -106,12 +121,16 @@ def last_of_bundles(states: PyTree, stride: int) -> PyTree:
 
 
 # Module-level functions, so that two recurrences of one step compile to the same program.
-def _steps(step: Callable, state: PyTree, bundle: PyTree) -> tuple[PyTree, PyTree]:
+def _unrolled(step: Callable, state: PyTree, bundle: PyTree) -> tuple[PyTree, PyTree]:
+    return _steps(step, state, bundle, MOST_UNROLLED)
+
+
+def _steps(step: Callable, state: PyTree, bundle: PyTree, unroll: int = 1) -> tuple[PyTree, PyTree]:
     def one(state: PyTree, value: PyTree) -> tuple[PyTree, PyTree]:
         state, aux = step(state, value)
         return state, (state, aux)
 
-    return jax.lax.scan(one, state, bundle)
+    return jax.lax.scan(one, state, bundle, unroll=unroll)
 
 
 def _margin(margin: Callable[[PyTree], jax.Array], aux: PyTree) -> jax.Array:
