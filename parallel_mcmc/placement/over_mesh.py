@@ -16,10 +16,9 @@ from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, Parallel, Runner, Sequential, run_chains
 from parallel_mcmc.placement.processes import CHAIN, local_part, owners_of
 from parallel_mcmc.solver.api import default_tolerance
+from parallel_mcmc.solver.buffers import in_parts, joined
 from parallel_mcmc.solver.mesh import (
     blocks_of,
-    in_windows,
-    joined,
     manual_axes,
     require_mesh,
     require_short_blocks,
@@ -182,14 +181,14 @@ class OverMesh:
         length = keys.shape[1]
         runner = _precise(runner, states)
         window = runner.window if self._spreads(runner) else length
-        count, block = length // window, window // self.blocks
+        block = window // self.blocks
         keys = keys[jnp.minimum(jnp.arange(self._padded), self.num_chains - 1)]
-        windows = jax.vmap(lambda k: in_windows(k, count, window))(keys)
+        windows = jax.vmap(lambda k: in_parts(k, window))(keys)
 
         def device(runner: Runner, kernel: Kernel, states: PyTree, windows: jax.Array) -> tuple:
             chunk = run_chains(runner, kernel, states, jax.vmap(joined)(windows))
             last = jax.vmap(self.axis.last)(chunk.states)
-            cut = jax.vmap(lambda tree: in_windows(tree, count, block))
+            cut = jax.vmap(lambda tree: in_parts(tree, block))
             return (cut(chunk.states), cut(chunk.info), chunk.stats), last
 
         chains, everywhere = PartitionSpec(self._chains), PartitionSpec()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, num_steps
 
 
 def section(tree: PyTree, start: jax.Array | int, length: int) -> PyTree:
@@ -39,6 +39,17 @@ def cut(leaf: jax.Array, parts: int, length: int) -> jax.Array:
 def uncut(leaf: jax.Array, total: int) -> jax.Array:
     """Return ``(C, parts, length, ...)`` as ``(C, T, ...)``: undo :func:`cut`."""
     return leaf.reshape(len(leaf), -1, *leaf.shape[3:])[:, :total]
+
+
+def in_parts(tree: PyTree, length: int) -> PyTree:
+    """Cut the leading axis T into ``(ceil(T / length), length, ...)``; its last entry fills up."""
+    filled = padded_by(tree, -num_steps(tree) % length)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, length, *leaf.shape[1:]), filled)
+
+
+def joined(tree: PyTree, total: int | None = None) -> PyTree:
+    """Undo :func:`in_parts`: return the first ``total`` entries, by default all."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:total], tree)
 
 
 def padded_by(tree: PyTree, count: int) -> PyTree:

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from parallel_mcmc._tree import PyTree, any_traced, at, num_steps
-from parallel_mcmc.solver.buffers import padded_by
+from parallel_mcmc._tree import PyTree, any_traced, num_steps
+from parallel_mcmc.solver.buffers import in_parts, joined
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.shooting import Shooting
@@ -87,20 +87,6 @@ def require_short_blocks(length: int) -> None:
         )
 
 
-def in_windows(tree: PyTree, count: int, window: int) -> PyTree:
-    """Cut the leading axis into ``count`` windows, ``(count, window, ...)``, the last filled up."""
-
-    def cut(leaf: jax.Array) -> jax.Array:
-        return leaf.reshape(count, window, *leaf.shape[1:])
-
-    return jax.tree.map(cut, padded_by(tree, count * window - num_steps(tree)))
-
-
-def joined(tree: PyTree) -> PyTree:
-    """Undo :func:`in_windows`."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
-
-
 def solve_over_mesh(
     mesh: Mesh,
     recurrence: Recurrence,
@@ -118,11 +104,11 @@ def solve_over_mesh(
     total = num_steps(inputs)
     blocks = mesh.shape[TIME]
     window += -window % blocks
-    length, count = window // blocks, -(-total // window)
+    length = window // blocks
     require_short_blocks(length)
     settings = dict(settings)
     over_time, everywhere = PartitionSpec(None, TIME), PartitionSpec()
-    along = in_windows((inputs, settings.pop("initial_guess")), count, window)
+    along = in_parts((inputs, settings.pop("initial_guess")), window)
 
     def block(recurrence, initial_state, along, settings):
         inputs, initial_guess = joined(along)
@@ -137,7 +123,7 @@ def solve_over_mesh(
             total=total,
             **settings,
         )
-        return in_windows(solution.states, count, length), solution._replace(states=())
+        return in_parts(solution.states, length), solution._replace(states=())
 
     # A user's loop may start from a constant: what varies over devices is not tracked by type.
     spread = jax.shard_map(
@@ -149,4 +135,4 @@ def solve_over_mesh(
         check_vma=False,
     )
     states, rest = spread(recurrence, initial_state, along, settings)
-    return rest._replace(states=at(joined(states), slice(total)))
+    return rest._replace(states=joined(states, total))

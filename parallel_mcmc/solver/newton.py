@@ -123,11 +123,8 @@ def newton_iteration(
     trust = method.damping * jnp.where(stays, 1, capped)
     model, operator = operator, operator.scaled(trust)
 
-    if recurrence.makes_one_step:
-        contraction = _contraction((y - memory.value) / scale, move, norm, memory.known)
-    else:
-        # What it passes first is as near to its own value as an error of the argument, at worst.
-        contraction = jnp.ones_like(gap)
+    contraction = _contraction((y - memory.value) / scale, move, norm, memory.known)
+    contraction = recurrence.edge_contraction(contraction)
     margin = None
     if recurrence.margin is not None:
         # The size, because there may be no information to take it from.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -13,12 +15,25 @@ def run_sequentially(
     recurrence: Recurrence, initial_state: PyTree, inputs: PyTree
 ) -> tuple[PyTree, PyTree]:
     """Return the states and records of the plain loop, each with a leading axis T."""
+    return make_steps(recurrence.step, initial_state, inputs)[1]
 
-    def step(state: PyTree, value: PyTree) -> tuple[PyTree, tuple[PyTree, PyTree]]:
-        state, aux = recurrence.step(state, value)
+
+def make_steps(
+    step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]],
+    state: PyTree,
+    inputs: PyTree,
+    unroll: int = 1,
+) -> tuple[PyTree, tuple[PyTree, PyTree]]:
+    """Make a step with each of ``inputs``, one after the other, ``unroll`` in a round of the loop.
+
+    Returns the last state, and the states and records of all steps.
+    """
+
+    def one(state: PyTree, value: PyTree) -> tuple[PyTree, tuple[PyTree, PyTree]]:
+        state, aux = step(state, value)
         return state, (state, aux)
 
-    return jax.lax.scan(step, initial_state, inputs)[1]
+    return jax.lax.scan(one, state, inputs, unroll=unroll)
 
 
 def finish_sequentially(

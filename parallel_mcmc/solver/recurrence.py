@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 
@@ -39,9 +39,6 @@ class Recurrence:
         the last linearisation predicts.
     """
 
-    makes_one_step: ClassVar[bool] = True
-    """Whether ``step`` passes through no state on its way."""
-
     step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]
     chart: Chart
     surrogate: Callable[..., jax.Array] | None = None
@@ -70,6 +67,10 @@ class Recurrence:
     ) -> tuple[jax.Array, tuple[PyTree, PyTree]]:
         """Evaluate :meth:`lifted_step` for every leading index."""
         return jax.vmap(self.lifted_step)(coordinates, states, inputs)
+
+    def edge_contraction(self, contraction: jax.Array) -> jax.Array:
+        """Return how much an edge shrinks an error, by how much the whole step does."""
+        return contraction
 
     def modelled(
         self,

@@ -11,13 +11,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, at, num_steps, preceding, pytree
-from parallel_mcmc.solver.buffers import padded_by
+from parallel_mcmc._tree import PyTree, at, preceding, pytree
+from parallel_mcmc.solver.buffers import joined
+from parallel_mcmc.solver.plain_loop import make_steps
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.scans import block_product
 
@@ -25,7 +25,7 @@ LONGEST_STRIDE = 4
 
 MOST_UNROLLED = 8
 """Steps of a stride that derivatives are taken of without a loop: what the derivative of a loop
-needs goes through memory, which takes a CPU three times as long."""
+needs goes through memory, which takes a CPU four times as long."""
 
 FEWEST_UNKNOWNS = 64
 """Unknown states that a stride leaves in a window: on a CPU, which they keep busy."""
@@ -61,17 +61,19 @@ class Strided(Recurrence):
     each with a leading axis S.
     """
 
-    makes_one_step: ClassVar[bool] = False
-
-    unrolled: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]] | None = None
+    unrolled: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]] = dataclasses.field(kw_only=True)
     """The step without a loop, for derivatives."""
 
     def lifted_steps(
         self, coordinates: jax.Array, states: PyTree, inputs: PyTree
     ) -> tuple[jax.Array, tuple[PyTree, PyTree]]:
         """Evaluate the unrolled step for every leading index."""
-        straight = Recurrence(self.unrolled or self.step, self.chart)
+        straight = Recurrence(self.unrolled, self.chart)
         return straight.lifted_steps(coordinates, states, inputs)
+
+    def edge_contraction(self, contraction: jax.Array) -> jax.Array:
+        """Return 1: the first step may keep an error that the whole stride forgets."""
+        return jnp.ones_like(contraction)
 
     def modelled(
         self,
@@ -95,42 +97,18 @@ def strided(recurrence: Recurrence, stride: int) -> Strided:
     """Return the recurrence of every ``stride``-th state."""
     bound = jax.tree_util.Partial
     return Strided(
-        bound(_steps, recurrence.step),
+        bound(make_steps, recurrence.step),
         recurrence.chart,
         recurrence.surrogate,
         None if recurrence.margin is None else bound(_margin, recurrence.margin),
         None if recurrence.predict is None else bound(_predict, recurrence),
-        bound(_unrolled, recurrence.step),
+        unrolled=bound(_unrolled, recurrence.step),
     )
-
-
-def bundled(inputs: PyTree, stride: int) -> PyTree:
-    """Cut the leading axis T into bundles, ``(ceil(T / S), S, ...)``; the last entry fills up."""
-    filled = padded_by(inputs, -num_steps(inputs) % stride)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, stride, *leaf.shape[1:]), filled)
-
-
-def unbundled(tree: PyTree, total: int) -> PyTree:
-    """Return the first ``total`` entries: undo :func:`bundled`."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:total], tree)
-
-
-def last_of_bundles(states: PyTree, stride: int) -> PyTree:
-    """Return of the states of every step those that remain unknown."""
-    return jax.tree.map(lambda leaf: leaf[:, -1], bundled(states, stride))
 
 
 # Module-level functions, so that two recurrences of one step compile to the same program.
 def _unrolled(step: Callable, state: PyTree, bundle: PyTree) -> tuple[PyTree, PyTree]:
-    return _steps(step, state, bundle, MOST_UNROLLED)
-
-
-def _steps(step: Callable, state: PyTree, bundle: PyTree, unroll: int = 1) -> tuple[PyTree, PyTree]:
-    def one(state: PyTree, value: PyTree) -> tuple[PyTree, PyTree]:
-        state, aux = step(state, value)
-        return state, (state, aux)
-
-    return jax.lax.scan(one, state, bundle, unroll=unroll)
+    return make_steps(step, state, bundle, MOST_UNROLLED)
 
 
 def _margin(margin: Callable[[PyTree], jax.Array], aux: PyTree) -> jax.Array:
@@ -138,8 +116,8 @@ def _margin(margin: Callable[[PyTree], jax.Array], aux: PyTree) -> jax.Array:
 
 
 def _predict(recurrence: Recurrence, state: PyTree, bundles: PyTree) -> PyTree:
-    count, stride = jax.tree.leaves(bundles)[0].shape[:2]
-    path = recurrence.guess(state, unbundled(bundles, count * stride))
+    stride = jax.tree.leaves(bundles)[0].shape[1]
+    path = recurrence.guess(state, joined(bundles))
     return at(path, slice(stride - 1, None, stride))
 
 

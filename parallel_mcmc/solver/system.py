@@ -6,17 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, num_steps
+from parallel_mcmc.solver.buffers import in_parts, joined
 from parallel_mcmc.solver.chaos import is_probed, unless_chaotic
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.solution import Solution
-from parallel_mcmc.solver.strides import (
-    bundled,
-    largest_divisor,
-    last_of_bundles,
-    strided,
-    unbundled,
-)
+from parallel_mcmc.solver.strides import largest_divisor, strided
 from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis
 from parallel_mcmc.solver.window import solve_in_windows
 
@@ -66,21 +61,22 @@ def solve_recurrence(
             strided(recurrence, stride),
             method,
             initial_state,
-            bundled(inputs, stride),
+            in_parts(inputs, stride),
             window=-(-window // stride),
-            initial_guess=None if initial_guess is None else last_of_bundles(initial_guess, stride),
+            # None, where there is no guess, has no leaf.
+            initial_guess=jax.tree.map(lambda leaf: in_parts(leaf, stride)[:, -1], initial_guess),
             total=-(-total // stride),
             **settings,
         )
         bundles = solution.fallback_steps
         left = jnp.clip(bundles * stride - (-total % stride), 0)
         found = solution._replace(
-            states=unbundled(states, total),
+            states=joined(states, total),
             evaluations=(solution.evaluations - bundles) * stride + left,
             fallback_steps=left,
             growth=solution.growth / stride,
         )
-        return found, unbundled(aux, total)
+        return found, joined(aux, total)
 
     solve = every_state if stride == 1 else every_few
     if not is_probed(recurrence, window, axis):

@@ -18,7 +18,7 @@ from parallel_mcmc.solver.plain_loop import finish_sequentially
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.safeguards import Memory
 from parallel_mcmc.solver.solution import Solution
-from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis
+from parallel_mcmc.solver.timeaxis import TimeAxis
 
 
 class _Carry(NamedTuple):
@@ -49,10 +49,10 @@ def solve_in_windows(
     window: int,
     max_iterations: int,
     tolerance: jax.Array | float,
-    scale: jax.Array | None = None,
-    initial_guess: PyTree | None = None,
-    axis: TimeAxis = ONE_DEVICE,
-    total: int | None = None,
+    scale: jax.Array | None,
+    initial_guess: PyTree | None,
+    axis: TimeAxis,
+    total: int,
 ) -> tuple[Solution, PyTree]:
     """Find all states of a recurrence that are unknown.
 
@@ -77,7 +77,6 @@ def solve_in_windows(
     PyTree
         What the steps recorded, leading axis T.
     """
-    total = num_steps(inputs) if total is None else total
     length = window // axis.size
     # One window needs no room to slide in.
     several = window < total

@@ -28,3 +28,12 @@ def test_cutting_fills_up_with_the_last_entry():
     assert parts.shape == (2, 3, 3)
     np.testing.assert_array_equal(buffers.uncut(parts, 7), leaf)
     assert buffers.cut(jnp.zeros((2, 7, 5)), 4, 2).shape == (2, 4, 2, 5)
+
+
+def test_parts_of_a_tree_are_joined_again():
+    tree = {"a": jnp.arange(7), "b": jnp.arange(14).reshape(7, 2)}
+    parts = buffers.in_parts(tree, 3)
+    np.testing.assert_array_equal(parts["a"], [[0, 1, 2], [3, 4, 5], [6, 6, 6]])
+    assert parts["b"].shape == (3, 3, 2)
+    np.testing.assert_array_equal(buffers.joined(parts, 7)["b"], tree["b"])
+    np.testing.assert_array_equal(buffers.joined(parts)["a"], [0, 1, 2, 3, 4, 5, 6, 6, 6])
