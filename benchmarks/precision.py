@@ -36,7 +36,7 @@ import parallel_mcmc as pmc
 from parallel_mcmc._tree import preceding
 from parallel_mcmc.data import load_german_credit
 from parallel_mcmc.kernels.base import BoundKernel
-from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
+from parallel_mcmc.solver.defaults import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.plain_loop import run_sequentially
 from parallel_mcmc.solver.system import solve_recurrence
 

@@ -62,6 +62,9 @@ PROGRAMS = {
     ),
     "startup": Program("startup.py", [[]], ["--repeats", "1"]),
     "scaling": Program("scaling.py", [["--x32", "--largest", "16"]], ["--axes", "chains", "--x32"]),
+    "long_chains": Program(
+        "long_chains.py", [["--x32"]], ["--steps", "4096", "--windows", "256", "--x32"]
+    ),
     "windows": Program(
         "windows.py",
         [["--x32", "--methods", "Surrogate", "Dense", "--windows", "32", "512", "4096"]],

@@ -16,8 +16,8 @@ from parallel_mcmc.choice.auto import choose
 from parallel_mcmc.choice.runner import choose_runner
 from parallel_mcmc.kernels import Kernel
 from parallel_mcmc.kernels.chain import InLanes, Parallel, Sequential
-from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.chart import is_real
+from parallel_mcmc.solver.defaults import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.shooting import Shooting
 from parallel_mcmc.solver.system import solve_recurrence

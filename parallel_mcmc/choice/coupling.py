@@ -13,7 +13,7 @@ import numpy as np
 
 from parallel_mcmc._tree import PyTree, at, num_steps, repeated
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.solver.api import default_tolerance
+from parallel_mcmc.solver.defaults import default_tolerance
 
 IDLE_CALLS = 3
 """Times that a call without a step is timed."""

@@ -20,7 +20,7 @@ from parallel_mcmc.cli.examples import Example, Posterior, example
 from parallel_mcmc.kernels.chain import Parallel
 from parallel_mcmc.plots import plot_convergence, plot_trace
 from parallel_mcmc.sampling import Samples
-from parallel_mcmc.solver.api import default_tolerance
+from parallel_mcmc.solver.defaults import default_tolerance
 from parallel_mcmc.warmup import WarmupResult, window_adaptation
 
 METHODS = {

@@ -20,7 +20,7 @@ from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import Chain, Parallel, Sequential
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.sampling import chain_keys
-from parallel_mcmc.solver.api import default_tolerance
+from parallel_mcmc.solver.defaults import default_tolerance
 from parallel_mcmc.solver.lyapunov import BATCHES, estimate_exponent
 
 LARGEST_DIM = 256

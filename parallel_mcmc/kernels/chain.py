@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from parallel_mcmc._tree import STATIC, PyTree, at, pytree
 from parallel_mcmc.kernels.base import Kernel
-from parallel_mcmc.solver.api import default_max_iterations, default_tolerance
+from parallel_mcmc.solver.defaults import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.plain_loop import run_sequentially
 from parallel_mcmc.solver.shooting import default_max_rounds, shoot_in_windows

@@ -14,7 +14,7 @@ from parallel_mcmc._tree import STATIC, pytree
 from parallel_mcmc.kernels.leapfrog import leapfrog_step
 from parallel_mcmc.kernels.phase import FlatPhase, PhaseChart, with_momentum
 from parallel_mcmc.kernels.whitened import Flat, apparent_centre
-from parallel_mcmc.solver.api import default_tolerance
+from parallel_mcmc.solver.defaults import default_tolerance
 from parallel_mcmc.solver.jacobian import Surrogate
 from parallel_mcmc.solver.method import Newton, require_newton
 from parallel_mcmc.solver.recurrence import Recurrence

@@ -71,7 +71,7 @@ class History:
         energy_of: Callable,
         step_sizes: np.ndarray | None = None,
     ) -> None:
-        self._draws = draws
+        self.draws = draws
         self._kernel = kernel
         self._count = draws.logdensity.shape[1]
         self._keys = keys[:, : self._count]
@@ -85,13 +85,13 @@ class History:
 
     def sites(self, kept: slice, constrain: Partial, removed: tuple[str, ...] = ()) -> PyTree:
         """Return the values of the sites but for ``removed``."""
-        return sites_of(constrain, _take(self._draws.position, kept), removed)
+        return sites_of(constrain, _take(self.draws.position, kept), removed)
 
     def fields(
         self, kept: slice, names: Sequence[str], logdensity: Partial | None = None
     ) -> dict[str, PyTree]:
         """Return the named fields; ``logdensity`` is for those with gradients."""
-        info, before = self._draws.info, self._before
+        info, before = self.draws.info, self._before
         rates = np.asarray(info.acceptance_rate)
         first = np.asarray(before.i)[:, None]
         i = first + np.arange(1, self._count + 1)
@@ -103,10 +103,10 @@ class History:
             "i": i,
             "mean_accept_prob": (total / i).astype(rates.dtype),
             "num_steps": info.num_integration_steps,
-            "potential_energy": -self._draws.logdensity,
+            "potential_energy": -self.draws.logdensity,
         }
-        if isinstance(self._draws.position, dict):
-            values |= {f"z.{name}": value for name, value in self._draws.position.items()}
+        if isinstance(self.draws.position, dict):
+            values |= {f"z.{name}": value for name, value in self.draws.position.items()}
         return {name: self._field(name, kept, values, logdensity) for name in names}
 
     def last(self, state: Any) -> dict[str, PyTree]:
@@ -116,13 +116,13 @@ class History:
         """
         last = slice(self._count - 1, self._count)
         fields = {name: value[:, 0] for name, value in self.fields(last, STATE_FIELDS).items()}
-        position = jax.tree.map(lambda leaf: jnp.asarray(leaf[:, -1]), self._draws.position)
+        position = jax.tree.map(lambda leaf: jnp.asarray(leaf[:, -1]), self.draws.position)
         return fields | {"z": position, "z_grad": as_fields(state)["z_grad"]}
 
     def _field(
         self, name: str, kept: slice, values: dict[str, Any], logdensity: Partial | None
     ) -> PyTree:
-        draws = self._draws
+        draws = self.draws
         if name == "energy":
             taken = _take((draws.position, draws.logdensity, draws.info), kept)
             return _energies(self._energy_of, self._kernel, *taken, self._keys[:, kept])

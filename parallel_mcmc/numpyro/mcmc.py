@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,22 +21,20 @@ from parallel_mcmc._errors import (
     require_positive_int,
 )
 from parallel_mcmc._tree import PyTree, any_traced, as_partial, at
-from parallel_mcmc.choice.auto import choose
 from parallel_mcmc.choice.runner import choose_runner
-from parallel_mcmc.kernels.start import initial_states
+from parallel_mcmc.numpyro.drawing import draw_chains
+from parallel_mcmc.numpyro.fields import Fields, choose_fields
 from parallel_mcmc.numpyro.history import (
     ADAPT_FIELDS,
     GRADIENT_FIELD,
     STATE_FIELDS,
     History,
-    differ,
-    transition_keys,
     with_chain_axis,
 )
 from parallel_mcmc.numpyro.model import Target
 from parallel_mcmc.numpyro.sampler import Sampler, Start
 from parallel_mcmc.numpyro.state import SamplerState, first_key
-from parallel_mcmc.sampling import Samples, run_chains
+from parallel_mcmc.sampling import Samples
 from parallel_mcmc.solver import Newton, Shooting
 from parallel_mcmc.warmup import WarmupResult
 
@@ -247,7 +244,7 @@ class MCMC(numpyro.infer.MCMC):
         if start.result is not None and start.result.draws is not None:
             before = with_chain_axis(start.state)
             known = {*STATE_FIELDS, "adapt_state.step_size"}
-            fields = self._choose_fields(extra_fields, constrain, start.state, known)
+            fields = self._fields(extra_fields, constrain, before, known)
             assert start.warmup_keys is not None
             history = History(
                 start.result.draws,
@@ -257,7 +254,7 @@ class MCMC(numpyro.infer.MCMC):
                 self.sampler.energy_of,
                 np.asarray(start.result.step_sizes),
             )
-            self._collect(history, constrain, target, *fields)
+            self._collect(history, constrain, target, fields)
 
     def run(
         self,
@@ -308,10 +305,21 @@ class MCMC(numpyro.infer.MCMC):
         known = {*STATE_FIELDS, *ADAPT_FIELDS}
         if self.sampler.takes_gradient:
             known |= {GRADIENT_FIELD}
-        fields = self._choose_fields(extra_fields, constrain, state, known)
-        history, self.samples = self._draw(target, with_chain_axis(state))
-        self._collect(history, constrain, target, *fields)
-        last = history.last(self.samples.final_state)
+        before = with_chain_axis(state)
+        fields = self._fields(extra_fields, constrain, before, known)
+        history = draw_chains(
+            self.sampler,
+            target.logdensity,
+            before,
+            self.num_samples,
+            solver=self.solver,
+            window=self.window,
+            progress_bar=self.progress_bar,
+            progress_rate=self.progress_rate,
+        )
+        self.samples = history.draws
+        self._collect(history, constrain, target, fields)
+        last = history.last(history.draws.final_state)
         if self.num_chains == 1:
             last = at(last, 0)
         self._last_state = state._replace(**last)
@@ -360,77 +368,21 @@ class MCMC(numpyro.infer.MCMC):
         self.warmup_result = start.result
         return start
 
-    def _draw(self, target: Target, before: SamplerState) -> tuple[History, Samples]:
-        """Draw the chains that follow the states ``before``, of several chains."""
-        keys = transition_keys(before, self.num_samples)
-
-        def draw(chains: slice) -> tuple[Any, Samples]:
-            kernel = self.sampler.build(target.logdensity, before.adapt_state.chain(chains.start))
-            positions = jax.tree.map(lambda leaf: leaf[chains], before.z)
-            count = chains.stop - chains.start
-            if count == 1:
-                positions = at(positions, 0)
-            states = initial_states(kernel, positions, count)
-            runner, choice = choose(self.solver, self.window, kernel, states, keys[chains])
-            samples = run_chains(
-                runner,
-                kernel,
-                states,
-                keys[chains],
-                progress_bar=self.progress_bar,
-                progress_rate=self.progress_rate,
-            )
-            return kernel, samples.chosen(choice)
-
-        if differ(before.adapt_state):
-            # NumPyro's loop may have tuned every chain on its own.
-            parts = [draw(slice(chain, chain + 1)) for chain in range(self.num_chains)]
-            kernel, samples = parts[0][0], _joined([samples for _, samples in parts])
-        else:
-            kernel, samples = draw(slice(0, self.num_chains))
-        return History(samples, kernel, keys, before, self.sampler.energy_of), samples
+    def _fields(
+        self, extra_fields: Sequence[str], constrain: Partial, before: SamplerState, known: set[str]
+    ) -> Fields:
+        names = self._sample_field, self._default_fields
+        return choose_fields(extra_fields, constrain, at(before.z, 0), known, *names)
 
     def _collect(
-        self,
-        history: History,
-        constrain: Partial,
-        target: Target,
-        fields: list[str],
-        removed: tuple[str, ...],
+        self, history: History, constrain: Partial, target: Target, fields: Fields
     ) -> None:
         kept = history.kept(self.thinning)
         self._states = {
-            self._sample_field: history.sites(kept, constrain, removed),
-            **history.fields(kept, fields, target.logdensity),
+            self._sample_field: history.sites(kept, constrain, fields.removed),
+            **history.fields(kept, fields.names, target.logdensity),
         }
         self._states_flat = None
-
-    def _choose_fields(
-        self,
-        extra_fields: Sequence[str],
-        constrain: Partial,
-        state: SamplerState,
-        known: set[str],
-    ) -> tuple[list[str], tuple[str, ...]]:
-        """Return the fields to collect and the sites to leave out, or raise before sampling."""
-        if not isinstance(extra_fields, list | tuple):
-            raise TypeError(f"extra_fields must be a list or tuple of names, got {extra_fields!r}")
-        prefix = f"{self._sample_field}."
-        position = with_chain_axis(state).z
-        position = at(position, 0)
-        known = known | {self._sample_field}
-        if isinstance(position, dict):
-            known |= {prefix + name for name in position}
-        if any(name[:1] == "~" for name in extra_fields):
-            sites = jax.eval_shape(constrain, position)
-            known |= {f"~{prefix}{name}" for name in sites if isinstance(sites, dict)}
-        unknown = [name for name in extra_fields if name not in known]
-        if unknown:
-            raise ValueError(f"extra_fields {unknown} are not known; known are {sorted(known)}")
-        removed = tuple(name[len(prefix) + 1 :] for name in extra_fields if name[:1] == "~")
-        names = dict.fromkeys([*self._default_fields, *extra_fields])
-        fields = [name for name in names if name[:1] != "~" and name != self._sample_field]
-        return fields, removed
 
 
 def _warn_of_foreign_kernel(
@@ -448,20 +400,6 @@ def _warn_of_foreign_kernel(
         UserWarning,
         stacklevel=3,
     )
-
-
-def _joined(parts: Sequence[Samples]) -> Samples:
-    """Return the samples of single chains as those of all."""
-
-    def fields(part: Samples) -> dict[str, Any]:
-        return {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
-
-    joined = jax.tree.map(
-        lambda *leaves: np.concatenate(leaves),
-        *(fields(part.chosen(None)) | {"sampling_time": None} for part in parts),
-    )
-    total = sum(part.sampling_time or 0 for part in parts)
-    return Samples(**joined | {"sampling_time": total}).chosen(parts[0].stats.choice)
 
 
 def _chain_keys(rng_key: jax.Array, num_chains: int) -> jax.Array:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._tree import PyTree
-from parallel_mcmc.kernels.metric import Metric, metric
+from parallel_mcmc.kernels.metric import Metric, is_metric, metric
 from parallel_mcmc.warmup import LowRank
 
 
@@ -117,6 +118,50 @@ def structure_of(blocks: Sequence[Block]) -> tuple[bool, np.ndarray | None]:
         if block.dense:
             structure[np.ix_(block.index, block.index)] = True
     return True, structure
+
+
+class Wanted(NamedTuple):
+    """Where a warmup starts, and which metric it looks for."""
+
+    given: Metric
+    """The metric before the warmup."""
+    blocks: tuple[Block, ...] | None
+    """How NumPyro names its parts; None where the sites are not known."""
+    dense: bool | LowRank
+    structure: np.ndarray | None
+    """Both as :func:`~parallel_mcmc.warmup.window_adaptation` takes them."""
+
+
+def wanted_metric(
+    prototype: Mapping[str, Any] | None, position: PyTree, matrix: Any, dense_mass: Any
+) -> Wanted:
+    """Return what a kernel's ``inverse_mass_matrix`` and ``dense_mass`` ask for.
+
+    Parameters
+    ----------
+    prototype
+        The unconstrained sites; None for a kernel of a ``potential_fn``.
+    position
+        Of one chain.
+    """
+    is_low_rank = isinstance(dense_mass, LowRank)
+    if prototype is None:
+        given = metric(matrix)
+        if given.dim is None:
+            vector = ravel_pytree(position)[0]
+            matrix = jnp.broadcast_to(given.inverse_mass_matrix(), vector.shape)
+            given = metric(matrix.astype(vector.dtype))
+        return Wanted(given, None, dense_mass if is_low_rank else bool(dense_mass), None)
+    if is_low_rank or is_metric(matrix):
+        # To who asks for the matrix, a low rank is one dense block.
+        blocks = choose_blocks(prototype, True if is_low_rank else dense_mass, None)
+        dense, structure = (dense_mass, None) if is_low_rank else structure_of(blocks)
+        given = matrix
+        if not is_metric(matrix):
+            given = first_metric(choose_blocks(prototype, False, matrix), matrix)
+        return Wanted(given, blocks, dense, structure)
+    blocks = choose_blocks(prototype, dense_mass, matrix)
+    return Wanted(first_metric(blocks, matrix), blocks, *structure_of(blocks))
 
 
 def first_metric(blocks: Sequence[Block], inverse_mass_matrix: Any) -> Metric:

@@ -10,8 +10,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.flatten_util import ravel_pytree
 from numpyro.infer import init_to_uniform
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
@@ -19,16 +17,11 @@ from numpyro.util import is_prng_key
 from parallel_mcmc._errors import require_callable, require_flag, require_like, require_positive
 from parallel_mcmc._tree import PyTree, any_traced, at
 from parallel_mcmc.kernels.base import DensityState, GradientState
-from parallel_mcmc.kernels.metric import is_metric, metric
+from parallel_mcmc.kernels.metric import metric
 from parallel_mcmc.kernels.start import initial_states
 from parallel_mcmc.kernels.whitened import WhitenedKernel
 from parallel_mcmc.numpyro.arguments import Arguments
-from parallel_mcmc.numpyro.metric import (
-    choose_blocks,
-    first_metric,
-    require_structure,
-    structure_of,
-)
+from parallel_mcmc.numpyro.metric import require_structure, wanted_metric
 from parallel_mcmc.numpyro.model import (
     Target,
     TracedModel,
@@ -41,6 +34,7 @@ from parallel_mcmc.numpyro.state import (
     as_fields,
     energy_of,
     first_key,
+    first_state,
     split_keys,
     transition_key,
 )
@@ -208,7 +202,11 @@ class Sampler(MCMCKernel):
         position = states.position
         if num_chains is not None:
             position = at(position, 0)
-        tuned, dense, structure = self._untuned(target, position)
+        wanted = wanted_metric(
+            target.prototype, position, self._inverse_mass_matrix, self._dense_mass
+        )
+        step_size = jnp.asarray(self._step_size, jnp.result_type(float))
+        tuned = AdaptState(step_size, wanted.given, wanted.blocks)
         result, warmup_keys = None, None
         if num_warmup:
             key_warmup = first_key(key_warmup)
@@ -218,8 +216,8 @@ class Sampler(MCMCKernel):
                 states.position,
                 num_warmup,
                 num_chains=num_chains or 1,
-                dense=dense,
-                structure=structure,
+                dense=wanted.dense,
+                structure=wanted.structure,
                 keep_draws=keep_draws,
                 progress_bar=progress_bar,
                 solver=solver,
@@ -236,39 +234,11 @@ class Sampler(MCMCKernel):
             tuned = jax.tree.map(
                 lambda leaf: jnp.broadcast_to(leaf, (num_chains, *leaf.shape)), tuned
             )
-        return Start(_first_state(states, tuned, key_next), result, warmup_keys)
+        return Start(first_state(states, tuned, key_next), result, warmup_keys)
 
     def limit_step_size(self, step_size: jax.Array) -> jax.Array:
         """Return a tuned step size, no larger than makes a difference."""
         return step_size
-
-    def _untuned(
-        self, target: Target, position: PyTree
-    ) -> tuple[AdaptState, bool | LowRank, np.ndarray | None]:
-        """Return where the warmup starts, and which metric it looks for."""
-        matrix, wanted = self._inverse_mass_matrix, self._dense_mass
-        is_low_rank = isinstance(wanted, LowRank)
-        if target.prototype is None:
-            given = metric(matrix)
-            if given.dim is None:
-                vector = ravel_pytree(position)[0]
-                matrix = jnp.broadcast_to(given.inverse_mass_matrix(), vector.shape)
-                given = metric(matrix.astype(vector.dtype))
-            blocks, structure = None, None
-            dense = wanted if is_low_rank else bool(wanted)
-        elif is_low_rank or is_metric(matrix):
-            # To who asks for the matrix, a low rank is one dense block.
-            blocks = choose_blocks(target.prototype, True if is_low_rank else wanted, None)
-            dense, structure = (wanted, None) if is_low_rank else structure_of(blocks)
-            given = matrix
-            if not is_metric(matrix):
-                given = first_metric(choose_blocks(target.prototype, False, matrix), matrix)
-        else:
-            blocks = choose_blocks(target.prototype, wanted, matrix)
-            dense, structure = structure_of(blocks)
-            given = first_metric(blocks, matrix)
-        step_size = jnp.asarray(self._step_size, jnp.result_type(float))
-        return AdaptState(step_size, given, blocks), dense, structure
 
     def _kernel_state(self, **fields: PyTree) -> Any:
         """Return a state of the transition kernel with those of ``fields`` that it has."""
@@ -397,21 +367,3 @@ def _warmup_keys(key: jax.Array, num_steps: int, num_chains: int) -> jax.Array:
     """Return the keys of the draws of :func:`parallel_mcmc.warmup.window_adaptation`."""
     split = partial(jax.random.split, num=num_chains)
     return jax.vmap(split, out_axes=1)(jax.random.split(key, num_steps))
-
-
-def _first_state(state: Any, tuned: AdaptState, keys: jax.Array) -> SamplerState:
-    """Return the state of chains that have made no transition yet."""
-    zero = jnp.zeros_like(state.logdensity)
-    count = jnp.zeros(zero.shape, int)
-    return SamplerState(
-        i=count,
-        **as_fields(state),
-        energy=-state.logdensity,
-        num_steps=count,
-        accept_prob=zero,
-        mean_accept_prob=zero,
-        diverging=jnp.zeros(zero.shape, bool),
-        accept_margin=zero,
-        adapt_state=tuned,
-        rng_key=keys,
-    )

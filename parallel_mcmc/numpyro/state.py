@@ -116,6 +116,24 @@ def potential_energy_of(logdensity: jax.Array, draw: Draw, info: TransitionInfo)
     return -logdensity
 
 
+def first_state(state: Any, tuned: AdaptState, keys: jax.Array) -> SamplerState:
+    """Return the state of chains that have made no transition yet."""
+    zero = jnp.zeros_like(state.logdensity)
+    count = jnp.zeros(zero.shape, int)
+    return SamplerState(
+        i=count,
+        **as_fields(state),
+        energy=-state.logdensity,
+        num_steps=count,
+        accept_prob=zero,
+        mean_accept_prob=zero,
+        diverging=jnp.zeros(zero.shape, bool),
+        accept_margin=zero,
+        adapt_state=tuned,
+        rng_key=keys,
+    )
+
+
 def first_key(keys: jax.Array) -> jax.Array:
     """Return the key of the first chain, or that of the only one."""
     return keys if is_prng_key(keys) else keys[0]

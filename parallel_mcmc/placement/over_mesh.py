@@ -15,8 +15,8 @@ from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, Parallel, Runner, Sequential, run_chains
 from parallel_mcmc.placement.processes import CHAIN, local_part, owners_of
-from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.buffers import in_parts, joined
+from parallel_mcmc.solver.defaults import default_tolerance
 from parallel_mcmc.solver.mesh import (
     blocks_of,
     manual_axes,

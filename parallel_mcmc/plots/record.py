@@ -13,8 +13,8 @@ from parallel_mcmc._errors import require_key, require_positive_int
 from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver import Newton
-from parallel_mcmc.solver.api import default_tolerance
 from parallel_mcmc.solver.buffers import padded_by, section, shifted
+from parallel_mcmc.solver.defaults import default_tolerance
 from parallel_mcmc.solver.lyapunov import BATCHES, LyapunovEstimate, estimate_exponent
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
 from parallel_mcmc.solver.recurrence import Recurrence
