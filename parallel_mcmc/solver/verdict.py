@@ -141,7 +141,8 @@ def leading(mask: jax.Array) -> jax.Array:
     """Return how many entries come before the first that is False."""
     if not len(mask):
         return jnp.array(0)
-    return jnp.where(mask.all(), len(mask), jnp.argmin(mask))
+    # argmin would carry positions and values through its reduction.
+    return jnp.min(jnp.where(mask, len(mask), jnp.arange(len(mask))))
 
 
 def _joined(counts: jax.Array, length: int) -> jax.Array:
