@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from parallel_mcmc.arviz import History
+from parallel_mcmc.arviz.results import History
 
 
 def history_of(pair: tuple) -> History:

@@ -65,7 +65,14 @@ TINY_TRAFFIC = 1e5
 which many lanes share."""
 
 LEAST_GAIN_OF_LANES = 1.15
-"""How much faster lanes must seem: a short trial errs by a tenth, and the loop is never far off."""
+"""How much faster lanes must seem: a trial errs by a tenth, and the loop is never far off."""
+
+CALL_JITTER = 5e-5
+"""Seconds by which two calls of a program differ, whatever it computes: lanes must seem faster even
+if the trial of the loop had taken that much less, and theirs that much more."""
+
+LONG_CALL = 4 * CALL_JITTER
+"""Seconds of batches from which on more repeats tell more than more steps."""
 
 BATCH_GAIN = 3
 """How many times cheaper a step is in a batch than by itself, about: for the length of a trial."""
@@ -154,16 +161,19 @@ def _in_lanes(
         return _with_exponent(choice_of(Sequential(), f"{met}, too late for lanes", one), found)
     together = lanes * num_chains
     batches = max(int(BATCH_SHARE * num_chains * num_samples * BATCH_GAIN / together), 1)
-    repeats = min(batches, MOST_REPEATS)
-    steps = min(batches // repeats, MOST_BATCHES, num_samples)
+    enough = int(LONG_CALL * BATCH_GAIN / max(one * together, 1e-9)) + 1
+    steps = max(min(enough, batches // LEAST_RUNS, MOST_BATCHES, num_samples), 1)
+    repeats = min(batches // steps, MOST_REPEATS)
     batch = step_seconds(kernel, at(states, 0), keys[0, :steps], together, repeats)
     # What a few steps seem to take may be anything, but not less than fewer chains take.
     batch = max(batch, one * num_chains)
     window = min(num_samples, lanes * max(LONGEST_LANE * found.draws, LONGEST_TRIAL))
-    solved = batch / together * (1 + found.draws * lanes / window)
+    twice = 1 + found.draws * lanes / window
+    solved = batch / together * twice
     too_quick = traffic < TINY_TRAFFIC and one * num_chains * draws < TOO_QUICK
     quick = too_quick and together >= BATCH
-    pays = quick or solved * LEAST_GAIN_OF_LANES < one
+    slowest = (batch + CALL_JITTER / steps) / together * twice
+    pays = quick or slowest * LEAST_GAIN_OF_LANES < one - CALL_JITTER / (draws * num_chains)
     if quick:
         times = f"is over too soon to be timed, and {lanes} lanes share what a step of a loop takes"
     else:

@@ -13,7 +13,7 @@ from numpyro.infer import init_to_sample
 from numpyro.infer.util import log_likelihood
 
 from parallel_mcmc._tree import as_partial
-from parallel_mcmc.arviz import Results, thinned
+from parallel_mcmc.arviz.results import Results, thinned
 from parallel_mcmc.numpyro.history import kept_draws, sites_of
 from parallel_mcmc.numpyro.mcmc import MCMC
 
