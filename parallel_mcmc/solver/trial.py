@@ -18,8 +18,9 @@ LONG = 2**20
 TRIAL_SHARE = 64
 """How many times as long as the trial of one window a chain is."""
 
-LEAST_GAIN = 1.1
-"""How much faster than the default a window must be."""
+LEAST_GAIN = 1.5
+"""How much faster than the default a window must be: at less, the next call might choose otherwise,
+and compile once more."""
 
 
 def trial_length(total: int) -> int:
@@ -33,7 +34,7 @@ def windows_to_try(default: int, steps: int) -> tuple[int, ...]:
 
 
 def fastest(run: Callable[[int, bool], Any], windows: Iterable[int]) -> int:
-    """Return the window with the shortest run; the first where none gains a tenth on it.
+    """Return the window with the shortest run; the first where none is clearly faster.
 
     Parameters
     ----------

@@ -33,14 +33,14 @@ class Clock:
 
 
 def test_the_window_with_the_shortest_run_is_taken(monkeypatch):
-    clock = Clock(monkeypatch, {4096: 3.0, 256: 2.0, 16384: 2.5})
+    clock = Clock(monkeypatch, {4096: 3.0, 256: 1.5, 16384: 1.8})
     assert trial.fastest(clock.run, clock.seconds) == 256
     # Each was run once before it was timed.
     assert clock.calls == [(w, quick) for w in (4096, 256, 16384) for quick in (True, False)]
 
 
-def test_the_default_is_taken_unless_another_is_a_tenth_faster(monkeypatch):
-    clock = Clock(monkeypatch, {4096: 3.0, 256: 2.8, 16384: 3.5})
+def test_the_default_is_taken_unless_another_is_clearly_faster(monkeypatch):
+    clock = Clock(monkeypatch, {4096: 3.0, 256: 2.1, 16384: 3.5})
     assert trial.fastest(clock.run, clock.seconds) == 4096
 
 
