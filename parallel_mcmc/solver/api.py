@@ -81,9 +81,9 @@ def solve(
         A parallel Newton method, ``Newton()`` by default, or :class:`Shooting`.
     window
         Number of steps iterated on together; the window slides along the chain. Memory grows with
-        it. By default all T, at most 4,096; from 2^20 steps on, outside of jit, 256 or
-        16,384 if a trial of the first steps shows that to be clearly faster. By shooting windows follow one another;
-        by default there is one.
+        it. By default all T, at most 4,096; from 2^20 steps on, outside of jit, 256 or 16,384 if a
+        trial of the first steps shows that to be clearly faster. By shooting windows follow one
+        another; by default there is one.
     tolerance
         Largest residual of an accepted step, in units of ``scale`` and beyond rounding. By default
         1e-4 in float32 and 1e-9 in float64. With 0 the iteration goes on to the floating-point
