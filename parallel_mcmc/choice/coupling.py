@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from parallel_mcmc._tree import PyTree, at, num_steps, repeated
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.solver.defaults import default_tolerance
 
-IDLE_CALLS = 3
+IDLE_CALLS = 5
 """Times that a call without a step is timed."""
 
 SIGNIFICANT = 2.0
@@ -34,9 +35,17 @@ class Coupling(NamedTuple):
     """Standard error of it, from the chains."""
 
 
+class StepTime(NamedTuple):
+    """What a step takes, as a few calls have shown."""
+
+    seconds: float
+    doubt: float
+    """Seconds by which that may be off, as far as calls without a step differ."""
+
+
 def measure_coupling(
     kernel: Kernel, states: PyTree, keys: jax.Array, runs: int, total: int
-) -> tuple[Coupling, float]:
+) -> tuple[Coupling, StepTime]:
     """Run chains from around the first of ``states`` with the same random numbers.
 
     They are run as the plain loop runs them, all of one run side by side, again and again from
@@ -59,8 +68,8 @@ def measure_coupling(
     -------
     Coupling
         How soon they meet.
-    float
-        Seconds of a step of all chains of a run.
+    StepTime
+        Of a step of all chains of a run.
     """
     count, steps = num_steps(states), len(keys)
     state = at(states, 0)
@@ -71,8 +80,8 @@ def measure_coupling(
     return meeting(distances, default_tolerance(outcomes[0][0].dtype), total), seconds
 
 
-def step_seconds(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeats: int) -> float:
-    """Return the seconds of one step of ``count`` chains side by side.
+def step_time(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeats: int) -> StepTime:
+    """Return what one step of ``count`` chains side by side takes.
 
     Parameters
     ----------
@@ -83,25 +92,28 @@ def step_seconds(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, rep
     count
         Number of chains.
     repeats
-        How often all are made; the shortest time counts.
+        How often all are made.
     """
     run = partial(side_by_side, kernel, state, keys, 0, count)
     return timed_steps([run] * repeats, len(keys))[1]
 
 
-def timed_steps(runs: Sequence[Callable[[int], Any]], steps: int) -> tuple[list[Any], float]:
-    """Return what runs of one program return after so many steps, and the seconds of a step.
+def timed_steps(runs: Sequence[Callable[[int], Any]], steps: int) -> tuple[list[Any], StepTime]:
+    """Return what runs of one program return after so many steps, and what a step takes.
 
-    By the shortest of them, less what a call takes that makes no step.
+    By the median of the runs, less that of calls that make no step. The first run is left out where
+    there are more: it meets all memory cold.
     """
     idle = idle_seconds(runs[0])
     outcomes, times = zip(*(clocked(run, steps) for run in runs), strict=True)
-    return list(outcomes), max(min(times) - idle, 0.0) / steps
+    usual = statistics.median(idle)
+    seconds = max(statistics.median(times[1:] or times) - usual, 0.0)
+    return list(outcomes), StepTime(seconds / steps, (usual - min(idle)) / steps)
 
 
-def idle_seconds(run: Callable[[int], Any]) -> float:
-    """Return the seconds of a call that makes no step; the first one compiles the program."""
-    return min(clocked(run, 0)[1] for _ in range(1 + IDLE_CALLS))
+def idle_seconds(run: Callable[[int], Any]) -> list[float]:
+    """Return the seconds of calls that make no step, without the first, which compiles."""
+    return [clocked(run, 0)[1] for _ in range(1 + IDLE_CALLS)][1:]
 
 
 def clocked(run: Callable[[int], Any], steps: int) -> tuple[Any, float]:

@@ -6,7 +6,7 @@ import jax
 
 from parallel_mcmc._tree import PyTree, at, num_steps
 from parallel_mcmc.choice import measure
-from parallel_mcmc.choice.coupling import Coupling, measure_coupling, step_seconds
+from parallel_mcmc.choice.coupling import Coupling, measure_coupling, step_time
 from parallel_mcmc.choice.measure import LEAST_GAIN, TRIAL_SHARE
 from parallel_mcmc.choice.outcome import Choice, choice_of
 from parallel_mcmc.kernels.base import Kernel
@@ -67,11 +67,7 @@ which many lanes share."""
 LEAST_GAIN_OF_LANES = 1.15
 """How much faster lanes must seem: a trial errs by a tenth, and the loop is never far off."""
 
-CALL_JITTER = 5e-5
-"""Seconds by which two calls of a program differ, whatever it computes: lanes must seem faster even
-if the trial of the loop had taken that much less, and theirs that much more."""
-
-LONG_CALL = 4 * CALL_JITTER
+LONG_CALL = 2e-4
 """Seconds of batches from which on more repeats tell more than more steps."""
 
 BATCH_GAIN = 3
@@ -121,7 +117,7 @@ def faster_on_cpu(
         assert one is not None
     else:
         steps = min(num_samples, TIMED_STEPS)
-        one = step_seconds(kernel, at(states, 0), keys[0, :steps], num_chains, 1) / num_chains
+        one = step_time(kernel, at(states, 0), keys[0, :steps], num_chains, 1).seconds / num_chains
     return _by_newton(parallel, kernel, at(states, 0), keys, one)
 
 
@@ -143,8 +139,8 @@ def _in_lanes(
     runs = max(LEAST_RUNS, -(-COUPLED // num_chains))
     draws = min(max(int(COUPLING_SHARE * num_samples / runs), TIMED_STEPS), LONGEST_TRIAL)
     draws = min(draws, num_samples)
-    found, one = measure_coupling(kernel, states, keys[0, :draws], runs, num_samples)
-    one /= num_chains
+    found, alone = measure_coupling(kernel, states, keys[0, :draws], runs, num_samples)
+    one = alone.seconds / num_chains
     told = f"{found.exponent:.2g} ± {found.error:.1g} a draw"
     if found.draws is None:
         reason = f"chains with the same random numbers do not clearly approach each other ({told})"
@@ -164,16 +160,17 @@ def _in_lanes(
     enough = int(LONG_CALL * BATCH_GAIN / max(one * together, 1e-9)) + 1
     steps = max(min(enough, batches // LEAST_RUNS, MOST_BATCHES, num_samples), 1)
     repeats = min(batches // steps, MOST_REPEATS)
-    batch = step_seconds(kernel, at(states, 0), keys[0, :steps], together, repeats)
+    side_by_side = step_time(kernel, at(states, 0), keys[0, :steps], together, repeats)
     # What a few steps seem to take may be anything, but not less than fewer chains take.
-    batch = max(batch, one * num_chains)
+    batch = max(side_by_side.seconds, alone.seconds)
     window = min(num_samples, lanes * max(LONGEST_LANE * found.draws, LONGEST_TRIAL))
     twice = 1 + found.draws * lanes / window
     solved = batch / together * twice
     too_quick = traffic < TINY_TRAFFIC and one * num_chains * draws < TOO_QUICK
     quick = too_quick and together >= BATCH
-    slowest = (batch + CALL_JITTER / steps) / together * twice
-    pays = quick or slowest * LEAST_GAIN_OF_LANES < one - CALL_JITTER / (draws * num_chains)
+    # Even if both trials had erred, each to the worse side.
+    slowest = (batch + side_by_side.doubt) / together * twice
+    pays = quick or slowest * LEAST_GAIN_OF_LANES < one - alone.doubt / num_chains
     if quick:
         times = f"is over too soon to be timed, and {lanes} lanes share what a step of a loop takes"
     else:

@@ -83,9 +83,9 @@ def test_the_exponent_of_a_kernel_is_measured(x64, chains, runs):
     kernel = pmc.ula(lambda x: -0.5 * jnp.sum(x**2), 0.3)
     states = jax.vmap(kernel.init)(jnp.zeros((chains, 3)))
     keys = jax.random.split(jax.random.key(0), 20)
-    found, seconds = measure_coupling(kernel, states, keys, runs, 1000)
+    found, taken = measure_coupling(kernel, states, keys, runs, 1000)
     assert found.exponent == pytest.approx(np.log(0.7), rel=1e-6)
-    assert seconds >= 0
+    assert taken.seconds >= 0 and taken.doubt >= 0
     # From about a standard deviation down to 1e-9.
     assert 50 < found.draws < 70
 
@@ -94,12 +94,19 @@ def test_what_a_call_takes_is_no_part_of_a_step(x64, monkeypatch):
     kernel = pmc.ula(lambda x: -0.5 * jnp.sum(x**2), 0.3)
     state = kernel.init(jnp.zeros(3))
     keys = jax.random.split(jax.random.key(0), 20)
+    calls = []
 
     def clocked(run, steps):
-        return run(steps), 5.0 + 0.5 * steps
+        calls.append(steps)
+        # The first call compiles, and the first one with steps is slow; others differ by a second.
+        slow = 100.0 if calls.count(steps) == 1 else 0.0
+        return run(steps), slow + 5.0 + 0.5 * steps + len(calls) % 3
 
     monkeypatch.setattr(coupling, "clocked", clocked)
-    assert coupling.step_seconds(kernel, state, keys, 4, 2) == pytest.approx(0.5)
+    taken = coupling.step_time(kernel, state, keys, 4, 4)
+    assert calls == [0] * (1 + coupling.IDLE_CALLS) + [20] * 4
+    # The idle calls took 7, 5, 6, 7 and 5 seconds, the others 16, 17 and 15 after the first.
+    assert taken == pytest.approx(((16 - 6) / 20, (6 - 5) / 20))
 
 
 def test_time_is_that_of_a_compiled_call():
@@ -108,8 +115,9 @@ def test_time_is_that_of_a_compiled_call():
         return jnp.zeros(3) + steps
 
     calls = []
-    assert 0 < coupling.idle_seconds(run) < 1
-    assert set(calls) == {0} and len(calls) > 1
+    idle = coupling.idle_seconds(run)
+    assert len(idle) == coupling.IDLE_CALLS and all(0 < seconds < 1 for seconds in idle)
+    assert calls == [0] * (1 + coupling.IDLE_CALLS)
     result, seconds = coupling.clocked(run, 4)
     np.testing.assert_array_equal(result, 4)
     assert calls[-1] == 4 and 0 < seconds < 1

@@ -1,3 +1,4 @@
+import itertools
 import re
 
 import jax
@@ -131,6 +132,24 @@ def test_quick_steps_that_move_more_than_a_loop_costs_are_compared(clock, monkey
     clock(1e-9, 3e-9)
     runner, chosen = choose("auto", None, *gaussian())
     assert runner == Sequential() and "by the loop and" in chosen.reason
+
+
+@pytest.mark.parametrize(("differ", "lanes"), [(0.0, True), (500.0, False)])
+def test_lanes_must_be_faster_even_if_the_trials_err(clock, monkeypatch, differ, lanes):
+    clock(1.0, 0.25)
+    usual = coupling.clocked
+
+    def uneven(run, steps):
+        # The third call without a step is the quickest.
+        quickest = steps == 0 and next(count) == 2
+        result, seconds = usual(run, steps)
+        return result, seconds + (0.0 if quickest else differ)
+
+    count = itertools.count()
+    monkeypatch.setattr(coupling, "clocked", uneven)
+    runner, chosen = choose("auto", None, *gaussian())
+    assert chosen.sequential_seconds == pytest.approx(1)
+    assert isinstance(runner, InLanes) is lanes
 
 
 def test_there_are_no_more_lanes_than_a_batch_of_many(clock):
