@@ -5,11 +5,11 @@
 By trial stands for ``solve`` with no window given. Shooting and the plain loop stand beside it.
 """
 
-import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-from harness import Table, parser_of, start
+from harness import Table, in_turn, parser_of, start
 from solver import two_wells
 
 import parallel_mcmc as pmc
@@ -31,16 +31,6 @@ def gated_unit():
         return (1 - update) * hidden + update * proposed
 
     return step
-
-
-def timed(run):
-    """Return the seconds of a first call and of a second, and the result."""
-    seconds = []
-    for _ in range(2):
-        begin = time.perf_counter()
-        result = jax.block_until_ready(run())
-        seconds.append(time.perf_counter() - begin)
-    return *seconds, result
 
 
 def main():
@@ -70,16 +60,20 @@ def main():
         def loop(inputs, step=step, initial=initial):
             return jax.lax.scan(lambda x, u: (step(x, u),) * 2, initial, inputs)[1]
 
-        ways = {f"{window:,}": {"window": window} for window in options.windows}
-        ways |= {"by trial": {}, "shooting": {"method": pmc.Shooting()}}
-        first, again, expected = timed(lambda loop=loop, inputs=inputs: loop(inputs))
-        table.add(name, "the plain loop", None, again / options.steps * 1e6, first, None)
-        for shown, settings in ways.items():
-            arguments = step, initial, inputs, settings
-            first, again, found = timed(lambda a=arguments: pmc.solve(*a[:3], **a[3]))
-            miss = float(jnp.abs(found.states - expected).max())
-            row = name, shown, found.iterations, again / options.steps * 1e6, first, miss
-            table.add(*row)
+        def solved(step=step, initial=initial, inputs=inputs, **settings):
+            return pmc.solve(step, initial, inputs, **settings)
+
+        sides = {"the plain loop": partial(loop, inputs)}
+        sides |= {f"{window:,}": partial(solved, window=window) for window in options.windows}
+        sides |= {"by trial": solved, "shooting": partial(solved, method=pmc.Shooting())}
+        times = in_turn(sides, 1)
+        expected = times.pop("the plain loop")
+        each = expected.median / options.steps * 1e6
+        table.add(name, "the plain loop", None, each, expected.first, None)
+        for shown, (first, again, found) in times.items():
+            miss = float(jnp.abs(found.states - expected.result).max())
+            each = again / options.steps * 1e6
+            table.add(name, shown, found.iterations, each, first, miss)
     table.save(options)
 
 

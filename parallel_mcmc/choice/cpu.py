@@ -50,7 +50,7 @@ BATCH_SHARE = 0.03
 """Largest share for batches of lanes, of which the first is slow."""
 
 MOST_REPEATS = 8
-"""Times that a batch is timed, of which the shortest counts."""
+"""Times that a batch is timed."""
 
 LONGEST_TRIAL = 256
 
@@ -164,12 +164,12 @@ def _in_lanes(
     # What a few steps seem to take may be anything, but not less than fewer chains take.
     batch = max(side_by_side.seconds, alone.seconds)
     window = min(num_samples, lanes * max(LONGEST_LANE * found.draws, LONGEST_TRIAL))
-    twice = 1 + found.draws * lanes / window
-    solved = batch / together * twice
+    evaluations = 1 + found.draws * lanes / window
+    solved = batch / together * evaluations
     too_quick = traffic < TINY_TRAFFIC and one * num_chains * draws < TOO_QUICK
     quick = too_quick and together >= BATCH
     # Even if both trials had erred, each to the worse side.
-    slowest = (batch + side_by_side.doubt) / together * twice
+    slowest = (batch + side_by_side.doubt) / together * evaluations
     pays = quick or slowest * LEAST_GAIN_OF_LANES < one - alone.doubt / num_chains
     if quick:
         times = f"is over too soon to be timed, and {lanes} lanes share what a step of a loop takes"
