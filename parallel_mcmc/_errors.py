@@ -149,7 +149,7 @@ def require_key(name: str, value: Any) -> jax.Array:
             f"{name} must be {accepted}, got an array of dtype {value.dtype} and shape "
             f"{value.shape}"
         )
-    return jnp.asarray(value)
+    return value if isinstance(value, jax.Array) else jnp.asarray(value)
 
 
 def require_finite(name: str, tree: PyTree) -> None:
