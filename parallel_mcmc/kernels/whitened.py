@@ -16,9 +16,9 @@ from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, any_traced, num_steps, pytree, repeated
 from parallel_mcmc.kernels.base import BoundKernel, DensityState, GradientState, initial_state
 from parallel_mcmc.kernels.metric import Metric
+from parallel_mcmc.solver.batch_minor import batch_minor
 from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.jacobian import Surrogate
-from parallel_mcmc.solver.layout import side_by_side
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.safeguards import clip_length
@@ -74,9 +74,9 @@ class WhitenedTarget:
     @full_precision()
     def evaluate(self, w: jax.Array) -> Any:
         """Return ``w`` with the log density and its gradient there."""
-        w = side_by_side(w)
+        w = batch_minor(w)
         value, gradient = jax.value_and_grad(lambda w: self.logdensity_fn(self.to_position(w)))(w)
-        return Flat(w, value.astype(w.dtype), side_by_side(gradient))
+        return Flat(w, value.astype(w.dtype), batch_minor(gradient))
 
     def enter(self, state: Any) -> Any:
         """Return a kernel's state in whitened coordinates."""
@@ -102,7 +102,7 @@ class DensityTarget(WhitenedTarget):
     @full_precision()
     def evaluate(self, w: jax.Array) -> FlatDensity:
         """Return ``w`` with the log density there."""
-        w = side_by_side(w)
+        w = batch_minor(w)
         return FlatDensity(w, self.logdensity_fn(self.to_position(w)).astype(w.dtype))
 
     def enter(self, state: DensityState) -> FlatDensity:

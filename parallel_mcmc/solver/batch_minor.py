@@ -14,7 +14,7 @@ LEAST_BATCH = 16
 
 
 @jax.custom_jvp
-def side_by_side(vector: jax.Array) -> jax.Array:
+def batch_minor(vector: jax.Array) -> jax.Array:
     """Return ``vector``; in a batch, with the same entry of all vectors next to each other.
 
     A CPU computes the entries of a vector eight or sixteen at a time only if there are as many and
@@ -31,15 +31,15 @@ def side_by_side(vector: jax.Array) -> jax.Array:
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> side_by_side(jnp.arange(3.0))
+    >>> batch_minor(jnp.arange(3.0))
     Array([0., 1., 2.], dtype=float32)
     """
     return _placed(0)(vector)
 
 
-@side_by_side.defjvp
+@batch_minor.defjvp
 def _tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    return side_by_side(*primals), tangents[0]
+    return batch_minor(*primals), tangents[0]
 
 
 @lru_cache

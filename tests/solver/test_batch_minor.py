@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parallel_mcmc.solver.layout import LEAST_BATCH, side_by_side
+from parallel_mcmc.solver.batch_minor import LEAST_BATCH, batch_minor
 
 VECTORS = np.linspace(-1.0, 2.0, 64 * 3).reshape(64, 3)
 
@@ -15,7 +15,7 @@ def value(vector):
 
 
 def placed_value(vector):
-    return value(side_by_side(vector))
+    return value(batch_minor(vector))
 
 
 TRANSFORMATIONS = {
@@ -50,7 +50,7 @@ def layouts(function, *shape):
 
 
 def twice(vector):
-    return 2 * side_by_side(vector)
+    return 2 * batch_minor(vector)
 
 
 def test_a_cpu_has_the_same_entry_of_all_vectors_side_by_side():
