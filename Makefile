@@ -14,7 +14,8 @@ export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0.1
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := 0
 
-PYTEST := -m pytest -n $(WORKERS)
+# A worker keeps to tests that follow each other, which share programs, until it has none left.
+PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 ALL := -m "slow or not slow"
 # The slow tests open the site where there is a browser.
 BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
