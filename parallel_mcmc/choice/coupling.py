@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from statistics import median
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from parallel_mcmc._tree import PyTree, at, num_steps, repeated
-from parallel_mcmc.kernels.base import Kernel
+from parallel_mcmc.kernels.base import BoundKernel, Kernel
 from parallel_mcmc.solver.defaults import default_tolerance
 
 IDLE_CALLS = 5
@@ -73,7 +73,9 @@ def measure_coupling(
     """
     count, steps = num_steps(states), len(keys)
     state = at(states, 0)
-    run_of = [partial(side_by_side, kernel, state, keys, seed, count) for seed in range(runs)]
+    starts = [starts_near(kernel, state, count, seed) for seed in range(runs)]
+    starts = jax.block_until_ready(starts)
+    run_of = [partial(side_by_side, kernel, state, start, keys) for start in starts]
     outcomes, seconds = timed_steps(run_of, steps)
     paths = np.concatenate([np.asarray(path, float) for path, _ in outcomes], axis=1)
     distances = np.abs(paths[:, 1:] - paths[:, :1]).max(axis=-1)
@@ -86,7 +88,7 @@ def step_time(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeat
     Parameters
     ----------
     kernel, state
-        A transition kernel, and a state that the chains begin around.
+        A transition kernel, and the state that all chains begin at.
     keys
         Of the draws to make, shape ``(steps,)``.
     count
@@ -94,21 +96,21 @@ def step_time(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeat
     repeats
         How often all are made.
     """
-    run = partial(side_by_side, kernel, state, keys, 0, count)
+    starts = jax.block_until_ready(starts_near(kernel, state, count))
+    run = partial(side_by_side, kernel, state, starts, keys)
     return timed_steps([run] * repeats, len(keys))[1]
 
 
 def timed_steps(runs: Sequence[Callable[[int], Any]], steps: int) -> tuple[list[Any], StepTime]:
     """Return what runs of one program return after so many steps, and what a step takes.
 
-    By the median of the runs, less that of calls that make no step. The first run is left out where
-    there are more: it meets all memory cold.
+    By the fastest run, less the fastest of calls that make no step: other work of the machine only
+    ever adds. The first run is left out where there are more: it meets all memory cold.
     """
     idle = idle_seconds(runs[0])
     outcomes, times = zip(*(clocked(run, steps) for run in runs), strict=True)
-    usual = statistics.median(idle)
-    seconds = max(statistics.median(times[1:] or times) - usual, 0.0)
-    return list(outcomes), StepTime(seconds / steps, (usual - min(idle)) / steps)
+    seconds = max(min(times[1:] or times) - min(idle), 0.0)
+    return list(outcomes), StepTime(seconds / steps, (median(idle) - min(idle)) / steps)
 
 
 def idle_seconds(run: Callable[[int], Any]) -> list[float]:
@@ -164,13 +166,30 @@ def meeting(distances: np.ndarray, tolerance: float, total: int) -> Coupling:
 
 
 @partial(jax.jit, static_argnames="count")
+def starts_near(kernel: Kernel, state: PyTree, count: int, seed: int | None = None) -> PyTree:
+    """Return ``state`` as the solver has it, so many times; with a seed, others around it.
+
+    Those are a standard deviation away in each coordinate, or 1 where the kernel does not know its
+    scale.
+    """
+    bound = kernel.bind(state.position)
+    chart = bound.recurrence.chart
+    first = bound.enter(state)
+    if seed is None:
+        return repeated(first, count)
+    x = chart.coordinates(first)
+    noise = jax.random.normal(jax.random.key(seed), (count, x.size), x.dtype)
+    return jax.vmap(chart.lift)(repeated(first, count), x + _scale(bound, x.dtype) * noise)
+
+
+@jax.jit
 def side_by_side(
-    kernel: Kernel, state: PyTree, keys: jax.Array, seed: int, count: int, steps: int
+    kernel: Kernel, state: PyTree, starts: PyTree, keys: jax.Array, steps: int
 ) -> tuple[jax.Array, PyTree]:
     """Return the paths of chains that have the same random numbers.
 
-    They begin a standard deviation away from ``state`` in each coordinate, or 1 where the kernel
-    does not know its scale. How many of the draws are made is no part of the program.
+    They begin at ``starts``, as :func:`starts_near` returns them for ``state``. How many of the
+    draws are made is no part of the program.
 
     Returns
     -------
@@ -181,15 +200,10 @@ def side_by_side(
         What the steps recorded.
     """
     bound = kernel.bind(state.position)
-    chart = bound.recurrence.chart
-    first = bound.enter(state)
-    x = chart.coordinates(first)
-    scale = jnp.asarray(1 if bound.scale is None else bound.scale, x.dtype)
-    noise = jax.random.normal(jax.random.key(seed), (count, x.size), x.dtype)
-    start = jax.vmap(chart.lift)(repeated(first, count), x + scale * noise)
+    count = num_steps(starts)
     draws = jax.vmap(bound.draw)(keys)
     step = jax.vmap(bound.recurrence.step)
-    shapes = jax.eval_shape(step, start, repeated(at(draws, 0), count))
+    shapes = jax.eval_shape(step, starts, repeated(at(draws, 0), count))
     record = jax.tree.map(lambda leaf: jnp.zeros((len(keys), *leaf.shape), leaf.dtype), shapes)
 
     def body(t: jax.Array, carry: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
@@ -198,7 +212,11 @@ def side_by_side(
         # All of it is kept, as in a run: to write it is much of what a small step takes.
         return made[0], jax.tree.map(lambda rows, row: rows.at[t].set(row), record, made)
 
-    _, record = jax.lax.fori_loop(0, steps, body, (start, record))
-    coordinates = jax.vmap(chart.coordinates)
-    path = jnp.concatenate([coordinates(start)[None], jax.vmap(coordinates)(record[0])])
-    return path / scale, record[1]
+    _, record = jax.lax.fori_loop(0, steps, body, (starts, record))
+    coordinates = jax.vmap(bound.recurrence.chart.coordinates)
+    path = jnp.concatenate([coordinates(starts)[None], jax.vmap(coordinates)(record[0])])
+    return path / _scale(bound, path.dtype), record[1]
+
+
+def _scale(bound: BoundKernel, dtype: Any) -> jax.Array:
+    return jnp.asarray(1 if bound.scale is None else bound.scale, dtype)

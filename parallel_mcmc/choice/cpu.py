@@ -67,7 +67,7 @@ which many lanes share."""
 LEAST_GAIN_OF_LANES = 1.15
 """How much faster lanes must seem: a trial errs by a tenth, and the loop is never far off."""
 
-LONG_CALL = 2e-4
+LONG_CALL = 5e-4
 """Seconds of batches from which on more repeats tell more than more steps."""
 
 BATCH_GAIN = 3
