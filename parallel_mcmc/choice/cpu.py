@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 
 from parallel_mcmc._tree import PyTree, at, num_steps
@@ -32,7 +34,7 @@ MOST_LANES = 128
 FEWEST_LANES = 8
 
 MEETINGS = 1.5
-"""Fewest times as many draws in a lane as it takes to meet."""
+"""Times as many draws as chains take to meet that a lane has at least: the last lane needs them."""
 
 LONGEST_LANE = 16
 """Most times as many: longer lanes gain no more, and need memory."""
@@ -64,8 +66,8 @@ TINY_TRAFFIC = 1e5
 """Bytes that one evaluation of a step moves below which all it takes is the overhead of a loop,
 which many lanes share."""
 
-LEAST_GAIN_OF_LANES = 1.15
-"""How much faster lanes must seem: a trial errs by a tenth, and the loop is never far off."""
+LEAST_GAIN_OF_LANES = 1.25
+"""How much faster lanes must seem: a trial errs by a fifth, and the loop is never far off."""
 
 LONG_CALL = 5e-4
 """Seconds of batches from which on more repeats tell more than more steps."""
@@ -164,7 +166,7 @@ def _in_lanes(
     # What a few steps seem to take may be anything, but not less than fewer chains take.
     batch = max(side_by_side.seconds, alone.seconds)
     window = min(num_samples, lanes * max(LONGEST_LANE * found.draws, LONGEST_TRIAL))
-    evaluations = 1 + found.draws * lanes / window
+    evaluations = expected_evaluations(found.draws, window // lanes)
     solved = batch / together * evaluations
     too_quick = traffic < TINY_TRAFFIC and one * num_chains * draws < TOO_QUICK
     quick = too_quick and together >= BATCH
@@ -178,6 +180,21 @@ def _in_lanes(
     reason = f"{met}; a draw {times}"
     runner = InLanes(lanes, window) if pays else Sequential()
     return _with_exponent(choice_of(runner, reason, one, solved), found)
+
+
+def expected_evaluations(draws: int, length: int) -> float:
+    """Return the evaluations of a draw in lanes of some length, where chains meet after ``draws``.
+
+    A round ends with the last lane that meets its old path; lanes that are too short for that are
+    made once more in every round.
+
+    Examples
+    --------
+    >>> expected_evaluations(20, 60), expected_evaluations(60, 60)
+    (1.5, 3)
+    """
+    again = MEETINGS * draws / length
+    return 1 + (again if again <= 1 else math.ceil(again))
 
 
 def _with_exponent(chosen: tuple[Runner, Choice], found: Coupling) -> tuple[Runner, Choice]:
