@@ -34,7 +34,7 @@ MOST_LANES = 128
 FEWEST_LANES = 8
 
 MEETINGS = 1.5
-"""Times as many draws as chains take to meet that a lane has at least: the last lane needs them."""
+"""Fewest times as many draws in a lane as it takes to meet."""
 
 LONGEST_LANE = 16
 """Most times as many: longer lanes gain no more, and need memory."""
@@ -66,8 +66,8 @@ TINY_TRAFFIC = 1e5
 """Bytes that one evaluation of a step moves below which all it takes is the overhead of a loop,
 which many lanes share."""
 
-LEAST_GAIN_OF_LANES = 1.25
-"""How much faster lanes must seem: a trial errs by a fifth, and the loop is never far off."""
+LEAST_GAIN_OF_LANES = 1.15
+"""How much faster lanes must seem: a trial errs by a tenth, and the loop is never far off."""
 
 LONG_CALL = 5e-4
 """Seconds of batches from which on more repeats tell more than more steps."""
@@ -185,15 +185,15 @@ def _in_lanes(
 def expected_evaluations(draws: int, length: int) -> float:
     """Return the evaluations of a draw in lanes of some length, where chains meet after ``draws``.
 
-    A round ends with the last lane that meets its old path; lanes that are too short for that are
-    made once more in every round.
+    Every lane goes on until it meets its old path. One that is too short for that is made once more
+    in each round, all of it.
 
     Examples
     --------
-    >>> expected_evaluations(20, 60), expected_evaluations(60, 60)
+    >>> expected_evaluations(30, 60), expected_evaluations(66, 60)
     (1.5, 3)
     """
-    again = MEETINGS * draws / length
+    again = draws / length
     return 1 + (again if again <= 1 else math.ceil(again))
 
 

@@ -103,7 +103,7 @@ def test_chains_that_meet_are_drawn_in_lanes(clock, chains):
     assert chosen.lyapunov_exponent < -0.1 and 0 < chosen.lyapunov_error < 0.05
     # A batch is four times cheaper; what the meeting takes comes on top.
     assert chosen.sequential_seconds == pytest.approx(1)
-    again = cpu.MEETINGS * meeting / (4000 // runner.lanes)
+    again = meeting / (4000 // runner.lanes)
     assert again <= 1 and chosen.parallel_seconds == pytest.approx(0.25 * (1 + again))
     assert f"in {runner.lanes} lanes" in chosen.reason
     # No more than 5 % of the run, where steps are three times cheaper in a batch.
@@ -115,7 +115,7 @@ def test_chains_that_meet_are_drawn_in_lanes(clock, chains):
 
 
 @pytest.mark.parametrize(
-    ("draws", "length", "evaluations"), [(0, 64, 1), (16, 48, 1.5), (48, 72, 2), (66, 64, 3)]
+    ("draws", "length", "evaluations"), [(0, 64, 1), (24, 48, 1.5), (64, 64, 2), (66, 64, 3)]
 )
 def test_lanes_too_short_to_meet_in_are_made_again(draws, length, evaluations):
     assert cpu.expected_evaluations(draws, length) == evaluations
