@@ -96,6 +96,11 @@ def at(tree: PyTree, index: jax.Array | int | slice) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
+def part(tree: PyTree, rows: slice) -> PyTree:
+    """Return a slice of the leading axis; where that is all of it, the tree itself and no copy."""
+    return tree if rows == slice(0, num_steps(tree)) else at(tree, rows)
+
+
 def preceding(first: PyTree, states: PyTree) -> PyTree:
     """Return what comes before each of ``states`` along their leading axis; at first, ``first``."""
     return jax.tree.map(

@@ -17,7 +17,7 @@ from parallel_mcmc._errors import (
     require_key,
     require_positive_int,
 )
-from parallel_mcmc._tree import PyTree, at
+from parallel_mcmc._tree import PyTree, part
 from parallel_mcmc.choice.auto import choose
 from parallel_mcmc.choice.outcome import Choice
 from parallel_mcmc.choice.runner import choose_runner
@@ -258,15 +258,13 @@ def run_chains(
     num_chains, num_samples = keys.shape[:2]
     begin = time.perf_counter()
     chains = placement.groups(runner, num_chains)
-    # All chains are most often one group: slices of every leaf would take the host long.
-    starts = [states if some == slice(0, num_chains) else at(states, some) for some in chains]
     recorders = [InMemory() for _ in chains]
     least = SHORTEST_SEGMENT if progress_bar else SHORTEST_QUIET_SEGMENT
     length = placement.segment(runner, segment_length(runner, num_samples, progress_rate, least))
     run_segments(
         runner,
         kernel,
-        [Group(*each) for each in zip(chains, starts, recorders, strict=True)],
+        [Group(some, part(states, some), one) for some, one in zip(chains, recorders, strict=True)],
         keys,
         length,
         placement=placement,

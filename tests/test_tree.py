@@ -13,6 +13,7 @@ from parallel_mcmc._tree import (
     as_partial,
     at,
     num_steps,
+    part,
     preceding,
     pytree,
     select,
@@ -24,6 +25,14 @@ from parallel_mcmc._tree import (
 class Pair:
     left: jax.Array
     name: str = dataclasses.field(default="a", metadata=STATIC)
+
+
+def test_a_part_that_is_all_is_no_copy():
+    tree = {"a": jnp.arange(6.0).reshape(3, 2), "b": jnp.arange(3)}
+    assert part(tree, slice(0, 3)) is tree
+    some = part(tree, slice(1, 3))
+    np.testing.assert_array_equal(some["a"], [[2, 3], [4, 5]])
+    np.testing.assert_array_equal(some["b"], [1, 2])
 
 
 def test_at_takes_one_entry_of_every_leaf():

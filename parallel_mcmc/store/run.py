@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 
 from parallel_mcmc._errors import require_flag, require_path, require_positive_int
-from parallel_mcmc._tree import PyTree, at
+from parallel_mcmc._tree import PyTree, part
 from parallel_mcmc.choice.outcome import Choice
 from parallel_mcmc.kernels.base import Kernel, require_kernel
 from parallel_mcmc.kernels.chain import Runner
@@ -79,8 +79,8 @@ def begin(
     placement = placement.by_process()
     all_chains, num_samples = draw_keys.shape[:2]
     groups = placement.groups(runner, all_chains)
-    starts = [at(states, chains) for chains in groups]
-    states = at(states, slice(groups[0].start, groups[-1].stop))
+    starts = [part(states, chains) for chains in groups]
+    states = part(states, slice(groups[0].start, groups[-1].stop))
     if every is None:
         largest = LARGEST_SEGMENT // sum(leaf.nbytes for leaf in jax.tree.leaves(states))
         most = max(1, min(LONGEST_SEGMENT, largest))
