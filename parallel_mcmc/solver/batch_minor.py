@@ -9,7 +9,7 @@ import jax
 from jax.custom_batching import custom_vmap
 from jax.experimental.layout import Layout, with_layout_constraint
 
-LEAST_BATCH = 16
+LEAST_BATCH = 4
 """Vectors of a batch from which on it pays to lay them out side by side."""
 
 
