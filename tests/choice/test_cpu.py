@@ -113,8 +113,7 @@ def test_chains_that_meet_are_drawn_in_lanes(clock, chains):
     assert f"in {runner.lanes} lanes" in chosen.reason
     # No more than 5 % of the run, where steps are three times cheaper in a batch.
     taken = sum(
-        steps * chains_of(run) / (cpu.BATCH_GAIN if is_of_lanes(run) else 1)
-        for run, steps in calls
+        steps * chains_of(run) / (cpu.BATCH_GAIN if is_of_lanes(run) else 1) for run, steps in calls
     )
     assert 0.02 * 4000 * chains < taken <= 0.05 * 4000 * chains
 
