@@ -73,6 +73,8 @@ class BoundKernel(NamedTuple):
     """Typical size of the coordinates; None to have it observed along the iterates."""
     method: Newton = Newton(Surrogate())
     """The Newton method that suits the kernel."""
+    foresight: int = 0
+    """Steps that it pays to guess before a lane of shooting."""
 
     def solver_scale(self, dtype: Any) -> jax.Array | None:
         """Return ``scale`` as the solver takes it."""

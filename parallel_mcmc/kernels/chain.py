@@ -165,6 +165,7 @@ class InLanes:
             max_rounds=default_max_rounds(self.lanes),
             tolerance=default_tolerance(dtype) if self.tolerance is None else self.tolerance,
             scale=bound.solver_scale(dtype),
+            foresight=bound.foresight,
         )
 
 

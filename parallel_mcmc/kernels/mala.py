@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ class MALA(GradientKernel):
     step_size: jax.Array
     metric: Metric
     gate: Gate = HARD_GATE
+    foresight: ClassVar[int] = 64
 
     def unit_gaussian(self, draw: Draw) -> tuple[jax.Array, jax.Array]:
         """``w' = (1 - ε) w + sqrt(2 ε) z``."""

@@ -152,6 +152,10 @@ class WhitenedKernel:
     is_adjusted: ClassVar[bool] = False
     """Whether transitions are accepted or rejected, at a rate that a warmup can steer by."""
 
+    foresight: ClassVar[int] = 0
+    """Transitions that it pays to guess before a lane of shooting: for a kernel whose chains take
+    tens of them to meet."""
+
     @property
     def gradients_per_step(self) -> int:
         """Evaluations of one transition: 1, that of the next position or of the proposal."""
@@ -240,6 +244,7 @@ class WhitenedKernel:
             self.gradients_per_step,
             gradients_per_lift=1,
             method=self.method(size),
+            foresight=self.foresight,
         )
 
     def target(self, position: PyTree) -> WhitenedTarget:

@@ -11,11 +11,15 @@ import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, all_finite, at, num_steps, select
 from parallel_mcmc.solver.buffers import cut, uncut
+from parallel_mcmc.solver.foresight import EVALUATIONS, foreseen
 from parallel_mcmc.solver.plain_loop import finish_sequentially
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.residual import observed_scale, residual_of
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.verdict import leading
+
+SIGHT = 8
+"""Least length of a lane, in steps that are guessed before it."""
 
 
 class _Carry(NamedTuple):
@@ -50,6 +54,7 @@ def shoot(
     scale: jax.Array | None = None,
     initial_guess: PyTree | None = None,
     left: jax.Array | int | None = None,
+    foresight: int = 0,
 ) -> tuple[Solution, PyTree]:
     """Find all states of several chains of one recurrence; pure, and traceable by jit.
 
@@ -76,6 +81,10 @@ def shoot(
         Guess of the states, leaves ``(C, T, ...)``; by default lanes begin where the chain does.
     left
         Number of steps that count, all T by default: those that follow only fill up.
+    foresight
+        Steps before each lane that the recurrence guesses, an eighth of a lane at most, to begin
+        where they lead if that can be trusted; needs a scale. See
+        :func:`~parallel_mcmc.solver.foresight.foreseen`.
 
     Returns
     -------
@@ -92,23 +101,30 @@ def shoot(
     coordinates = jax.vmap(recurrence.chart.coordinates)
     step = jax.vmap(recurrence.step)
 
-    begin = jax.tree.map(lambda leaf: jnp.repeat(leaf, lanes, axis=0), initial_states)
-    if initial_guess is not None:
-        rows = jnp.maximum(jnp.arange(lanes) * length - 1, 0)
-        guessed = jax.tree.map(lambda leaf: leaf[:, rows], initial_guess)
-        begin = _after(initial_states, jax.tree.map(lambda leaf: leaf[:, 1:], guessed))
-
     def distance(new: PyTree, old: PyTree, sizes: jax.Array) -> jax.Array:
         finite = jax.vmap(all_finite)(new)
         y, x = coordinates(new), coordinates(old)
         return residual_of(recurrence, new, old, y, x, sizes, finite, tolerance)
 
-    def asked(states: PyTree) -> PyTree:
-        """Return where the lanes should begin."""
-        ends = jax.tree.map(
-            lambda leaf: leaf[-1].reshape(chains, lanes, *leaf.shape[2:])[:, :-1], states
+    def starts_after(ends: PyTree) -> PyTree:
+        """Return where the lanes should begin, by where they end."""
+        others = jax.tree.map(
+            lambda leaf: leaf.reshape(chains, lanes, *leaf.shape[1:])[:, :-1], ends
         )
-        return _after(initial_states, ends)
+        return _after(initial_states, others)
+
+    begin = jax.tree.map(lambda leaf: jnp.repeat(leaf, lanes, axis=0), initial_states)
+    # A guess that is not trusted must not have cost much.
+    foresight = min(foresight, length // SIGHT) if initial_guess is None else 0
+    if initial_guess is not None:
+        rows = jnp.maximum(jnp.arange(lanes) * length - 1, 0)
+        guessed = jax.tree.map(lambda leaf: leaf[:, rows], initial_guess)
+        begin = _after(initial_states, jax.tree.map(lambda leaf: leaf[:, 1:], guessed))
+    elif foresight:
+        assert scale is not None
+        last_values = at(values, slice(length - foresight, None))
+        ends = foreseen(recurrence, begin, last_values, partial(distance, sizes=scale))
+        begin = starts_after(ends)
 
     def one_round(carry: _Carry) -> _Carry:
         moved = ~(carry.gap <= tolerance)
@@ -132,7 +148,7 @@ def shoot(
         begin = jnp.array(0), carry.wanted, moved, carry.states, carry.aux, carry.spliced
         steps, _, _, states, aux, spliced = jax.lax.while_loop(going, one, begin)
         starts = select(moved, carry.wanted, carry.starts)
-        wanted = asked(states)
+        wanted = starts_after(at(states, -1))
         sizes = carry.sizes
         if scale is None:
             observed = partial(_first_lane_scale, coordinates, initial_states, states)
@@ -188,7 +204,7 @@ def shoot(
         states=states,
         converged=fallback == 0,
         iterations=jnp.full(chains, end.rounds),
-        evaluations=end.steps * lanes + fallback,
+        evaluations=(end.steps + (EVALUATIONS if foresight else 0)) * lanes + fallback,
         residual=jnp.max(jnp.where(found, worst, 0), axis=1),
         fallback_steps=fallback,
         residual_history=end.history,

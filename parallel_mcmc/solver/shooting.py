@@ -29,10 +29,11 @@ class Shooting:
     """Multiple shooting: the chain in ``lanes`` stretches of one length, side by side.
 
     All lanes make their first step in one batch, then their second, and so on; each begins where
-    the chain begins. Then a lane begins anew from where the lane before it ended, and goes on until
-    it meets its own old path: from there on that path is right. Where the recurrence forgets its
-    start in few steps, as most transition kernels do when they are driven by the same random
-    numbers, this takes hardly more than one evaluation a step, and no Jacobian.
+    the chain begins, or where a kernel's own model of its transitions leads. Then a lane begins
+    anew from where the lane before it ended, and goes on until it meets its own old path: from
+    there on that path is right. Where the recurrence forgets its start in few steps, as most
+    transition kernels do when they are driven by the same random numbers, this takes hardly more
+    than one evaluation a step, and no Jacobian.
 
     Where it does not, the rounds end after a quarter of the lanes and one more, or five, and the
     plain loop takes over.
@@ -49,8 +50,9 @@ class Shooting:
 
     References
     ----------
-    Lions, Maday, Turinici, C. R. Acad. Sci. Paris 332 (2001), 661: parareal, here without a coarse
-    propagator. Propp and Wilson, Random Struct. Alg. 9 (1996), 223, for chains that meet.
+    Lions, Maday, Turinici, C. R. Acad. Sci. Paris 332 (2001), 661: parareal, here with a coarse
+    propagator for the first guess at most. Propp and Wilson, Random Struct. Alg. 9 (1996), 223,
+    for chains that meet.
 
     Examples
     --------

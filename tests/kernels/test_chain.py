@@ -1,9 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import parallel_mcmc as pmc
 from parallel_mcmc.kernels.chain import InLanes, Parallel, Sequential, run_chains
+from parallel_mcmc.kernels.mala import MALA
 
 
 def test_windows_advance_chain_by_chain(x64):
@@ -59,4 +61,30 @@ def test_lanes_in_windows(x64):
     plain = run_chains(Sequential(), kernel, state, keys)
     solved = run_chains(InLanes(3, 210), kernel, state, keys)
     np.testing.assert_allclose(solved.states.position, plain.states.position, atol=1e-8)
-    assert solved.stats.converged.all() and solved.stats.iterations[0] >= 6
+    assert solved.stats.converged.all() and solved.stats.iterations[0] >= 3
+
+
+def funnel(x):
+    return -0.5 * x[0] ** 2 - 0.5 * jnp.sum(x[1:] ** 2 * jnp.exp(-x[0])) - x[0]
+
+
+@pytest.mark.parametrize(
+    ("logdensity", "largest"),
+    [(lambda x: -0.5 * jnp.sum(x**2) - 1e-4 * jnp.sum(x**4), 0.7), (funnel, 1.02)],
+)
+def test_lanes_of_mala_begin_where_a_model_leads_if_it_is_right(
+    x64, monkeypatch, logdensity, largest
+):
+    kernel = pmc.mala(logdensity, 0.2)
+    states = jax.tree.map(lambda leaf: leaf[None], kernel.init(jnp.zeros(3)))
+    keys = jax.random.split(jax.random.key(0), (1, 4000))
+
+    def again(foresight):
+        monkeypatch.setattr(MALA, "foresight", foresight)
+        chain = run_chains(InLanes(8, 4000), kernel, states, keys)
+        assert chain.stats.converged.all()
+        return chain.states.position, float(chain.stats.gradient_evaluations[0] - 4000)
+
+    (seen, few), (unseen, many) = again(64), again(0)
+    np.testing.assert_allclose(seen, unseen, atol=1e-7)
+    assert few <= largest * many, (few, many)
