@@ -163,8 +163,7 @@ def _in_lanes(
     side_by_side = step_time(kernel, at(states, 0), keys[0, :steps], together, repeats)
     # What a few steps seem to take may be anything, but not less than fewer chains take.
     batch = max(side_by_side.seconds, alone.seconds)
-    window = window_of(lanes, found.draws, num_samples)
-    evaluations = 1 + found.draws * lanes / window
+    evaluations = expected_evaluations(lanes, found.draws, num_samples)
     solved = batch / together * evaluations
     too_quick = traffic < TINY_TRAFFIC and one * num_chains * draws < TOO_QUICK
     quick = too_quick and together >= BATCH
@@ -176,6 +175,7 @@ def _in_lanes(
     else:
         times = f"takes {one * 1e6:.3g} µs by the loop and {solved * 1e6:.3g} µs in {lanes} lanes"
     reason = f"{met}; a draw {times}"
+    window = window_of(lanes, found.draws, num_samples)
     runner = InLanes(lanes, window) if pays else Sequential()
     return _with_exponent(choice_of(runner, reason, one, solved), found)
 
@@ -210,11 +210,22 @@ def best_lanes(draws: int, num_samples: int, num_chains: int, most: int, shared:
     """
 
     def cost(lanes: int) -> float:
-        again = draws * lanes / window_of(lanes, draws, num_samples) if lanes > 1 else 0.0
-        return (1 + shared / (lanes * num_chains)) * (1 + again)
+        evaluations = expected_evaluations(lanes, draws, num_samples)
+        return (1 + shared / (lanes * num_chains)) * evaluations
 
     highest = max(min(most // num_chains, num_samples // max(draws, 1)), 1)
     return min((2**i for i in range(highest.bit_length())), key=cost)
+
+
+def expected_evaluations(lanes: int, draws: int, num_samples: int) -> float:
+    """Return the evaluations of a draw in lanes that are long enough to meet in.
+
+    Examples
+    --------
+    >>> expected_evaluations(1, 66, 512), expected_evaluations(4, 64, 512)
+    (1.0, 1.5)
+    """
+    return 1 + draws * lanes / window_of(lanes, draws, num_samples) if lanes > 1 else 1.0
 
 
 def window_of(lanes: int, draws: int, num_samples: int) -> int:

@@ -6,13 +6,17 @@ from collections.abc import Callable
 
 import jax
 
-from parallel_mcmc._tree import PyTree, at, num_steps, select
+from parallel_mcmc._tree import PyTree, at, preceding, select
 from parallel_mcmc.solver.recurrence import Recurrence
 
 TRUSTED = 0.2
 """Largest residual of a step between guessed states, in units of the scale. Of regressions on many
 rows it is some hundredths. States that the eight schools or the banana seem to have, by a model of
 their posterior that is a Gaussian, are further off, and a chain stays long where it never is."""
+
+SIGHT = 8
+"""Least length of a lane, in steps that are guessed before it: a guess that is not trusted must not
+have cost much."""
 
 EVALUATIONS = 2
 """Of the step, for each lane: the last state but one is evaluated, and the step from it."""
@@ -41,11 +45,8 @@ def foreseen(
         Between two states of all sequences, shape ``(B,)``, in units of the scale.
     """
     paths = jax.vmap(recurrence.guess, in_axes=(0, 1))(states, inputs)
-    guessed = jax.tree.map(lambda leaf: leaf[:, -1], paths)
-    before = states
-    if num_steps(inputs) > 1:
-        before = jax.tree.map(lambda leaf: leaf[:, -2], paths)
-    chart = recurrence.chart
-    before = jax.vmap(lambda state: chart.lift(state, chart.coordinates(state)))(before)
-    reached, _ = jax.vmap(recurrence.step)(before, at(inputs, -1))
+    before = jax.vmap(preceding)(states, paths)
+    before, guessed = (jax.tree.map(lambda leaf: leaf[:, -1], tree) for tree in (before, paths))
+    x = jax.vmap(recurrence.chart.coordinates)(before)
+    _, (reached, _) = recurrence.lifted_steps(x, before, at(inputs, -1))
     return select(distance(reached, guessed) <= TRUSTED, reached, states)

@@ -11,15 +11,12 @@ import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, all_finite, at, num_steps, select
 from parallel_mcmc.solver.buffers import cut, uncut
-from parallel_mcmc.solver.foresight import EVALUATIONS, foreseen
+from parallel_mcmc.solver.foresight import EVALUATIONS, SIGHT, foreseen
 from parallel_mcmc.solver.plain_loop import finish_sequentially
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.residual import observed_scale, residual_of
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.verdict import leading
-
-SIGHT = 8
-"""Least length of a lane, in steps that are guessed before it."""
 
 
 class _Carry(NamedTuple):
@@ -114,7 +111,6 @@ def shoot(
         return _after(initial_states, others)
 
     begin = jax.tree.map(lambda leaf: jnp.repeat(leaf, lanes, axis=0), initial_states)
-    # A guess that is not trusted must not have cost much.
     foresight = min(foresight, length // SIGHT) if initial_guess is None else 0
     if initial_guess is not None:
         rows = jnp.maximum(jnp.arange(lanes) * length - 1, 0)
