@@ -112,6 +112,8 @@ def require_arrays(name: str, tree: PyTree) -> PyTree:
     """Return ``tree`` with arrays for leaves."""
 
     def array(path: tuple, leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array):
+            return leaf
         try:
             # JAX may take a text for the name of a dtype.
             if not isinstance(leaf, str | bytes):

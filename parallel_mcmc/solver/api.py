@@ -194,13 +194,15 @@ def solve(
     max_iterations = require_positive_int("max_iterations", max_iterations)
     budget = {"window": window, "max_iterations": max_iterations}
     solution = _solve(*problem, tolerance=tolerance, **budget, **settings)
-    if not any_traced(solution.fallback_steps):
+    counts = solution.fallback_steps, solution.iterations, solution.growth
+    if not any_traced(counts):
+        steps, iterations, growth = jax.device_get(counts)
         exponent = None
-        if solution.fallback_steps > 0 and solution.growth > 0 and total >= BATCHES:
+        if steps > 0 and growth > 0 and total >= BATCHES:
             exponent = float(
                 estimate_exponent(recurrence, initial_state, inputs, solution.states).exponent
             )
-        warn_fallback(int(solution.fallback_steps), total, int(solution.iterations), exponent)
+        warn_fallback(int(steps), total, int(iterations), exponent)
     return solution._replace(problem=Problem(recurrence, initial_state, inputs))
 
 

@@ -10,7 +10,7 @@ import jax
 
 from parallel_mcmc._errors import require_arrays, require_finite, require_like
 from parallel_mcmc._precision import full_precision
-from parallel_mcmc._tree import PyTree, as_partial, at, num_steps, pytree, repeated
+from parallel_mcmc._tree import PyTree, as_partial, num_steps, pytree, repeated
 from parallel_mcmc.solver.chart import Chart, Euclidean, is_real
 
 
@@ -114,14 +114,20 @@ def checked_state(step: Callable, initial_state: PyTree, inputs: PyTree) -> PyTr
     if not any(is_real(leaf) for leaf in jax.tree.leaves(initial_state)):
         raise ValueError("initial_state must have a floating-point leaf, got none")
     require_finite("initial_state", initial_state)
-    first = at(inputs, 0)
+    kinds = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), inputs)
     try:
-        value = jax.eval_shape(step, initial_state, first)
+        value = _next_state.eval_shape(as_partial(step), initial_state, kinds)
     except (TypeError, ValueError) as error:
-        shapes = [[leaf.shape for leaf in jax.tree.leaves(t)] for t in (initial_state, first)]
+        shapes = [[leaf.shape for leaf in jax.tree.leaves(t)] for t in (initial_state, kinds)]
         raise ValueError(
             f"step does not accept initial_state, shapes {shapes[0]}, with one of inputs, shapes "
             f"{shapes[1]}: {error}"
         ) from error
     require_like("the value of step", value, initial_state, "initial_state")
     return initial_state
+
+
+@jax.jit
+def _next_state(step: Callable, state: PyTree, value: PyTree) -> PyTree:
+    """Return the next state: a function whose kind of result JAX looks up, once it is known."""
+    return step(state, value)
