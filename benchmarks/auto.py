@@ -131,6 +131,7 @@ def main():
     parser.add_argument("--kernels", nargs="+", choices=KERNELS, default=KERNELS)
     parser.add_argument("--chains", nargs="+", type=int, default=(1, 4), help="numbers of chains")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES, help="what is timed")
+    parser.add_argument("--draws", type=int, help="draws of a chain, for those of the posterior")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each side")
     parser.add_argument("--name", default="time of a draw", help="of the table that is kept")
     options = start(parser)
@@ -143,6 +144,8 @@ def main():
         if not any(part in name for part in options.only):
             continue
         problem = build()
+        if options.draws:
+            problem = problem._replace(num_samples=options.draws)
         for kind in options.kernels:
             for chains in options.chains:
                 sides = sides_of(problem, kind, chains)

@@ -125,8 +125,11 @@ def logistic_map(x, _):
 def chaos(options):
     first, inputs = jnp.array(0.3), jnp.zeros(2048)
 
+    def both(x, u):
+        return (logistic_map(x, u),) * 2
+
     def loop(first, inputs):
-        return jax.lax.scan(lambda x, u: (logistic_map(x, u),) * 2, first, inputs)[1]
+        return jax.lax.scan(both, first, inputs)[1]
 
     def solved(first, inputs):
         return pmc.solve(logistic_map, first, inputs)._replace(problem=None)
@@ -145,8 +148,10 @@ def chaos(options):
 
     sides = {
         "lax.scan": jax.jit(loop),
+        "solve within jit, its states": jax.jit(lambda *a: solved(*a).states),
         "lax.scan, with as many results as a solution": jax.jit(eight),
         "solve within jit": jax.jit(solved),
+        "lax.scan, not within jit": loop,
         "solve": solved,
         "lax.scan, one of 100 in a program": jax.jit(many(loop)),
         "solve, one of 100 in a program": jax.jit(many(lambda *a: solved(*a).states)),
