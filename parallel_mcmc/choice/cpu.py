@@ -37,6 +37,10 @@ SHARED_OF_SMALL = 100.0
 """The same of a small model, whose steps share the overhead of a loop and, if they are many, both
 cores."""
 
+SLOWEST = 1.25
+"""Times as long as chains take to meet that the last of all lanes takes, about. Measured from 0.9
+to 1.5 for posteriors of `benchmarks/posteriors.py` whose lanes are longer than that."""
+
 LONGEST_LANE = 16
 """Most times as many draws in a lane as it takes to meet: longer ones gain no more, and need
 memory."""
@@ -213,7 +217,8 @@ def best_lanes(draws: int, num_samples: int, num_chains: int, most: int, shared:
         evaluations = expected_evaluations(lanes, draws, num_samples)
         return (1 + shared / (lanes * num_chains)) * evaluations
 
-    highest = max(min(most // num_chains, num_samples // max(draws, 1)), 1)
+    long_enough = int(num_samples / (SLOWEST * max(draws, 1)))
+    highest = max(min(most // num_chains, long_enough), 1)
     return min((2**i for i in range(highest.bit_length())), key=cost)
 
 
@@ -223,9 +228,11 @@ def expected_evaluations(lanes: int, draws: int, num_samples: int) -> float:
     Examples
     --------
     >>> expected_evaluations(1, 66, 512), expected_evaluations(4, 64, 512)
-    (1.0, 1.5)
+    (1.0, 1.625)
     """
-    return 1 + draws * lanes / window_of(lanes, draws, num_samples) if lanes > 1 else 1.0
+    if lanes == 1:
+        return 1.0
+    return 1 + SLOWEST * draws * lanes / window_of(lanes, draws, num_samples)
 
 
 def window_of(lanes: int, draws: int, num_samples: int) -> int:
