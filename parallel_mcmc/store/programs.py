@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 # A jaxpr shows the names of functions, and some functions by their address.
 INCIDENTAL = re.compile(r" at 0x[0-9a-f]+|\bname=\S+")
@@ -43,6 +42,9 @@ def program_digest(fn: Callable, *args: Any) -> str:
 
 def _constants(program: Any) -> Iterator[Any]:
     """Yield the arrays in a jaxpr and in those nested in it."""
+    # It loads Pallas, a seventh of the time that importing this package takes.
+    from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
     if isinstance(program, ClosedJaxpr):
         yield from program.consts
         program = program.jaxpr
