@@ -125,6 +125,7 @@ def logistic_map(x, _):
 def chaos(options):
     first, inputs = jnp.array(0.3), jnp.zeros(2048)
 
+    # One function object, since JAX traces a new one anew.
     def both(x, u):
         return (logistic_map(x, u),) * 2
 

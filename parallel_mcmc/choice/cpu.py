@@ -39,7 +39,7 @@ cores."""
 
 SLOWEST = 1.25
 """Times as long as chains take to meet that the last of all lanes takes, about. Measured from 0.9
-to 1.5 for posteriors of `benchmarks/posteriors.py` whose lanes are longer than that."""
+to 1.5 for regressions and Gaussians, and up to 2.5 for others."""
 
 LONGEST_LANE = 16
 """Most times as many draws in a lane as it takes to meet: longer ones gain no more, and need

@@ -13,8 +13,6 @@ from jax.sharding import Mesh
 from parallel_mcmc._errors import (
     require_arrays,
     require_callable,
-    require_finite,
-    require_like,
     require_not_negative,
     require_positive,
     require_positive_int,
@@ -36,7 +34,7 @@ from parallel_mcmc.solver.mesh import (
     solve_over_mesh,
 )
 from parallel_mcmc.solver.method import Newton
-from parallel_mcmc.solver.recurrence import checked_state, plain_recurrence
+from parallel_mcmc.solver.recurrence import checked_state, checked_states, plain_recurrence
 from parallel_mcmc.solver.shooting import (
     Shooting,
     default_max_rounds,
@@ -165,12 +163,7 @@ def solve(
     initial_state = checked_state(step, initial_state, inputs)
     real = [leaf for leaf in jax.tree.leaves(initial_state) if is_real(leaf)]
     if initial_guess is not None:
-        initial_guess = require_arrays("initial_guess", initial_guess)
-        chain = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((total, *leaf.shape), leaf.dtype), initial_state
-        )
-        require_like("initial_guess", initial_guess, chain, f"{total} states")
-        require_finite("initial_guess", initial_guess)
+        initial_guess = checked_states("initial_guess", initial_guess, initial_state, total)
         if mesh is not None:
             initial_guess = placed_along(mesh, initial_guess)
     if mesh is not None:

@@ -11,12 +11,10 @@ import jax.numpy as jnp
 from parallel_mcmc._errors import (
     require_arrays,
     require_callable,
-    require_finite,
-    require_like,
 )
-from parallel_mcmc._tree import PyTree, any_traced, preceding
+from parallel_mcmc._tree import PyTree, preceding
 from parallel_mcmc.solver.plain_loop import run_sequentially
-from parallel_mcmc.solver.recurrence import checked_state, plain_recurrence
+from parallel_mcmc.solver.recurrence import checked_state, checked_states, plain_recurrence
 from parallel_mcmc.solver.scans import log_products
 
 BATCHES = 20
@@ -95,14 +93,7 @@ def lyapunov_exponent(
         )
     initial_state = checked_state(step, initial_state, inputs)
     if states is not None:
-        total = lengths.pop()
-        chain = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((total, *leaf.shape), leaf.dtype), initial_state
-        )
-        states = require_arrays("states", states)
-        require_like("states", states, chain, f"{total} states")
-        if not any_traced(states):
-            require_finite("states", states)
+        states = checked_states("states", states, initial_state, lengths.pop())
     return estimate_exponent(plain_recurrence(step), initial_state, inputs, states)
 
 

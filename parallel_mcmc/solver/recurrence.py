@@ -10,7 +10,7 @@ import jax
 
 from parallel_mcmc._errors import require_arrays, require_finite, require_like
 from parallel_mcmc._precision import full_precision
-from parallel_mcmc._tree import PyTree, as_partial, num_steps, pytree, repeated
+from parallel_mcmc._tree import PyTree, as_partial, at, num_steps, pytree, repeated
 from parallel_mcmc.solver.chart import Chart, Euclidean, is_real
 
 
@@ -114,20 +114,39 @@ def checked_state(step: Callable, initial_state: PyTree, inputs: PyTree) -> PyTr
     if not any(is_real(leaf) for leaf in jax.tree.leaves(initial_state)):
         raise ValueError("initial_state must have a floating-point leaf, got none")
     require_finite("initial_state", initial_state)
-    kinds = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), inputs)
     try:
-        value = _next_state.eval_shape(as_partial(step), initial_state, kinds)
+        value = _first_step.eval_shape(as_partial(step), initial_state, inputs)
     except (TypeError, ValueError) as error:
-        shapes = [[leaf.shape for leaf in jax.tree.leaves(t)] for t in (initial_state, kinds)]
+        ours = [leaf.shape for leaf in jax.tree.leaves(initial_state)]
+        given = [leaf.shape[1:] for leaf in jax.tree.leaves(inputs)]
         raise ValueError(
-            f"step does not accept initial_state, shapes {shapes[0]}, with one of inputs, shapes "
-            f"{shapes[1]}: {error}"
+            f"step does not accept initial_state, shapes {ours}, with one of inputs, shapes "
+            f"{given}: {error}"
         ) from error
     require_like("the value of step", value, initial_state, "initial_state")
     return initial_state
 
 
+# Compiled for nothing but its kind of result, which JAX looks up once it is known.
 @jax.jit
-def _next_state(step: Callable, state: PyTree, value: PyTree) -> PyTree:
-    """Return the next state: a function whose kind of result JAX looks up, once it is known."""
-    return step(state, value)
+def _first_step(step: Callable, state: PyTree, inputs: PyTree) -> PyTree:
+    return step(state, at(inputs, 0))
+
+
+def checked_states(name: str, states: PyTree, initial_state: PyTree, total: int) -> PyTree:
+    """Return ``states`` as arrays, if they are ``total`` states like ``initial_state``, all finite.
+
+    Raises
+    ------
+    TypeError
+        If a leaf is no array.
+    ValueError
+        If their structure, shapes or dtypes differ, or a number is not finite.
+    """
+    states = require_arrays(name, states)
+    chain = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((total, *leaf.shape), leaf.dtype), initial_state
+    )
+    require_like(name, states, chain, f"{total} states")
+    require_finite(name, states)
+    return states

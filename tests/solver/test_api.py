@@ -193,3 +193,13 @@ GOOD = {"step": affine, "initial_state": jnp.zeros(2), "inputs": jnp.zeros((5, 2
 def test_bad_arguments(error, message, change):
     with pytest.raises(error, match=re.escape(message)):
         pmc.solve(**(GOOD | change))
+
+
+def test_inputs_of_a_weak_type_leave_the_state_its_precision(x64):
+    inputs = jnp.broadcast_to(jnp.asarray(0.3), (64,))
+    assert inputs.weak_type and inputs.dtype == np.float64
+    first = jnp.zeros(3, np.float32)
+    solution = pmc.solve(lambda x, u: 0.5 * jnp.sin(x) + u, first, inputs)
+    expected = jax.lax.scan(lambda x, u: (0.5 * jnp.sin(x) + u,) * 2, first, inputs)[1]
+    assert solution.states.dtype == np.float32
+    np.testing.assert_allclose(solution.states, expected, atol=1e-5)
