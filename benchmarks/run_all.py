@@ -38,7 +38,7 @@ PROGRAMS = {
         "solver.py",
         [
             ["--longest", "100000", "--methods", "default"],
-            ["--longest", "1024", "--name", "solver, literature", "--methods"]
+            ["--shortest", "--name", "solver, literature", "--methods"]
             + ["deer", "quasi_deer", "jacobi", "elk(0.1)"],
         ],
         ["--keys", "1", "--cases", "banana", "--longest", "1024", "--methods", "default"],

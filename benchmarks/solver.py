@@ -1,7 +1,7 @@
 """Newton iterations of every method on recurrences from easy to hard, all states in one window.
 
-    python benchmarks/solver.py [--keys 3] [--longest 1024] [--cases banana] [--methods default]
-        [--name solver]
+    python benchmarks/solver.py [--keys 3] [--longest 1024] [--shortest] [--cases banana]
+        [--methods default] [--name solver]
 
 In float64 and in coordinates whitened by the metric named. A count is the number of iterations
 until the solver certifies every state to the tolerance; the difference from the sequential chain
@@ -113,6 +113,7 @@ def main():
     parser = parser_of(__doc__)
     parser.add_argument("--keys", type=int, default=3, help="chains, each with its own key")
     parser.add_argument("--longest", type=int, default=10_000, help="leave out longer chains")
+    parser.add_argument("--shortest", action="store_true", help="one chain of each case")
     parser.add_argument("--cases", default="", help="only cases whose name holds this")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--name", default="solver", help="of the table that is kept")
@@ -133,9 +134,8 @@ def main():
     for name, (run, targets) in cases().items():
         if options.cases not in name:
             continue
-        for length, target in targets.items():
-            if length > options.longest:
-                continue
+        lengths = [length for length in targets if length <= options.longest]
+        for length in lengths[:1] if options.shortest else lengths:
             for label in options.methods:
                 begin = time.perf_counter()
                 results = [run(METHODS[label], seed, length) for seed in range(options.keys)]
@@ -149,7 +149,7 @@ def main():
                 # Of all keys: one that is not certified took longer than any.
                 half = len(results) // 2
                 table.add(
-                    *(name, length, target, label, ", ".join(counts)),
+                    *(name, length, targets[length], label, ", ".join(counts)),
                     sorted(certified)[half] if len(certified) > half else None,
                     *(max(error for _, error in results), time.perf_counter() - begin),
                 )
