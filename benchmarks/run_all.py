@@ -61,7 +61,14 @@ PROGRAMS = {
         "effective.py", [["--draws", "2048"]], ["--draws", "1024", "--repeats", "1"]
     ),
     "startup": Program("startup.py", [[]], ["--repeats", "1"]),
-    "scaling": Program("scaling.py", [["--x32", "--largest", "20"]], ["--axes", "chains", "--x32"]),
+    "scaling": Program(
+        "scaling.py",
+        [
+            ["--axes", "length", "--largest", "20"],
+            ["--x32", "--axes", "dimension", "rows", "chains"],
+        ],
+        ["--axes", "chains", "--x32"],
+    ),
     "long_chains": Program(
         "long_chains.py", [["--x32"]], ["--steps", "4096", "--windows", "256", "--x32"]
     ),
