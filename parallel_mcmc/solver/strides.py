@@ -15,7 +15,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, at, preceding, pytree
+from parallel_mcmc._tree import PyTree, at, num_steps, preceding, pytree
 from parallel_mcmc.solver.buffers import joined
 from parallel_mcmc.solver.plain_loop import make_steps
 from parallel_mcmc.solver.recurrence import Recurrence
@@ -112,7 +112,9 @@ def _unrolled(step: Callable, state: PyTree, bundle: PyTree) -> tuple[PyTree, Py
 
 
 def _margin(margin: Callable[[PyTree], jax.Array], aux: PyTree) -> jax.Array:
-    return jnp.min(jax.vmap(margin)(aux[1]))
+    passed, records = aux
+    # The size, because there may be no record to take it from.
+    return jnp.min(jax.vmap(margin, axis_size=num_steps(passed))(records))
 
 
 def _predict(recurrence: Recurrence, state: PyTree, bundles: PyTree) -> PyTree:

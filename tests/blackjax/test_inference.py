@@ -142,15 +142,20 @@ def test_progress_bar_changes_nothing(x64, capsys, solver):
         assert "200/200" in capsys.readouterr().err
 
 
-def test_a_step_without_information(x64):
+# In a long window not every state is an unknown.
+@pytest.mark.parametrize("window", [None, 300])
+def test_a_step_without_information(x64, window):
     def step(rng_key, position):
         noise = jax.random.normal(rng_key, position.shape, position.dtype)
         return 0.8 * position + 0.1 * jnp.sin(position) + noise, None
 
     algorithm = blackjax.SamplingAlgorithm(lambda position, rng_key=None: position, step)
     runs = [
-        run(jax.random.key(1), algorithm, 50, initial_position=np.ones(3), **options)
-        for run, options in [(theirs, {}), (run_inference_algorithm, {"solver": "parallel"})]
+        run(jax.random.key(1), algorithm, 300, initial_position=np.ones(3), **options)
+        for run, options in [
+            (theirs, {}),
+            (run_inference_algorithm, {"solver": "parallel", "window": window}),
+        ]
     ]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-8), *runs)
 
