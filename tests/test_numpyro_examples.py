@@ -140,12 +140,18 @@ def assert_agree(ours, theirs, bound=4):
                 assert difference < bound * np.hypot(*errors), (name, index, method)
 
 
+# Mix slowly: the centred form is the one that NumPyro's page warns of, and the concentration of the
+# players has an effective draw in forty.
+SLOW = ("eight schools, centred", "baseball")
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.filterwarnings("ignore::parallel_mcmc.DivergenceWarning")
+# Lanes may be chosen for chains that meet in the trial, and do not in the narrow part of a funnel.
+@pytest.mark.filterwarnings("ignore::parallel_mcmc.SequentialFallbackWarning")
 def test_example_agrees_with_nuts(x64, name):
     model, args, options, logarithms = EXAMPLES[name]
-    # The centred form is the one that NumPyro's page warns of: it mixes slowly.
-    slow = "centred" in name
+    slow = name in SLOW
     num_samples = 10_000 if slow else 2000
     mcmc = run(MCMC, HMC(model, **options), args, 1, num_samples)
     strategy = {"init_strategy": init_to_median} if "init_strategy" in options else {}
