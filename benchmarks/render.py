@@ -2,9 +2,10 @@
 
     python benchmarks/render.py [--results results/2-cpu-cores.json] [--check]
 
-In ``docs/performance.md`` what stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` becomes
-the table NAME of the results, with a line that says where and when it was taken; with
-``<!-- table: NAME | heading; heading -->`` only those columns. Figures go to ``docs/images``.
+In ``docs/performance.md`` and ``docs/reliability.md`` what stands between ``<!-- table: NAME -->``
+and ``<!-- end -->`` becomes the table NAME of the results, with a line that says where and when it
+was taken; with ``<!-- table: NAME | heading; heading -->`` only those columns. Figures go to
+``docs/images``.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import sys
 
 from harness import RESULTS, ROOT, shown
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGES = (ROOT / "docs" / "performance.md", ROOT / "docs" / "reliability.md")
 SCALING = ROOT / "docs" / "images" / "scaling.svg"
 MARK = re.compile(r"<!-- table: ([^|>]*?)(?: \| ([^>]*?))? -->\n.*?<!-- end -->", re.DOTALL)
 
@@ -77,9 +78,9 @@ def draw_scaling(tables):
         "memory, MiB": ["memory, MiB"],
     }
     labels = {"µs a draw": "parallel", "by the loop, µs": "loop"}
-    figure, panels = plt.subplots(
-        len(figures), len(axes), figsize=(3 * len(axes), 7), sharex="col", squeeze=False
-    )
+    # Of one scale in each row, lest an iteration more looks like a cliff.
+    shared = {"sharex": "col", "sharey": "row", "squeeze": False}
+    figure, panels = plt.subplots(len(figures), len(axes), figsize=(3 * len(axes), 7), **shared)
     for column, name in enumerate(axes):
         heads = list(tables[name]["columns"])
         for row, (title, lines) in enumerate(figures.items()):
@@ -106,13 +107,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     default = RESULTS / "2-cpu-cores.json"
     parser.add_argument("--results", type=pathlib.Path, default=default)
-    parser.add_argument("--check", action="store_true", help="only say whether the page is so")
+    parser.add_argument("--check", action="store_true", help="only say whether the pages are so")
     options = parser.parse_args()
     tables = json.loads(options.results.read_text())
-    text = filled(PAGE.read_text(), tables)
+    texts = {page: filled(page.read_text(), tables) for page in PAGES}
     if options.check:
-        sys.exit(text != PAGE.read_text())
-    PAGE.write_text(text)
+        sys.exit(any(text != page.read_text() for page, text in texts.items()))
+    for page, text in texts.items():
+        page.write_text(text)
     if any(name.startswith("scaling: ") for name in tables):
         draw_scaling(tables)
 

@@ -76,6 +76,8 @@ def test_times_are_medians_of_calls_in_turn():
     assert times["b"] == (1, 2, "b")
 
 
-def test_the_page_has_the_tables_of_the_results():
-    text = render.PAGE.read_text()
+@pytest.mark.parametrize("page", render.PAGES, ids=lambda page: page.name)
+def test_a_page_has_the_tables_of_the_results(page):
+    text = page.read_text()
+    assert render.MARK.search(text)
     assert render.filled(text, json.loads(RESULTS.read_text())) == text
