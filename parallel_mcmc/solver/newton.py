@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from parallel_mcmc._tree import PyTree, all_finite, at, preceding, repeated, select
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.operators import Operator
-from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.recurrence import Recurrence, margins_of
 from parallel_mcmc.solver.residual import observed_scale, residual_of
 from parallel_mcmc.solver.safeguards import Memory, clip_length, secant
 from parallel_mcmc.solver.timeaxis import ONE_DEVICE, TimeAxis, delayed
@@ -127,8 +127,7 @@ def newton_iteration(
     contraction = recurrence.edge_contraction(contraction)
     margin = None
     if recurrence.margin is not None:
-        # The size, because there may be no information to take it from.
-        margin = jax.vmap(recurrence.margin, axis_size=len(gap))(aux)
+        margin = margins_of(recurrence.margin, aux, len(gap))
     own = look_at(gap, contraction, margin, finite, axis.positions(len(y)), left, tolerance)
     defect = jnp.where(finite[:, None], y - x, 0)
     region = method.trust_region

@@ -84,6 +84,12 @@ class Recurrence:
         return jax.vmap(model)(states, inputs, values, aux)
 
 
+def margins_of(margin: Callable[[PyTree], jax.Array], records: PyTree, count: int) -> jax.Array:
+    """Return the margins of ``count`` steps, by what each recorded: maybe nothing at all."""
+    # The size is given, because there may be no array to take it from.
+    return jax.vmap(margin, axis_size=count)(records)
+
+
 @pytree
 @dataclasses.dataclass(frozen=True)
 class _WithoutRecord:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from parallel_mcmc._tree import PyTree, at, num_steps, preceding, pytree
 from parallel_mcmc.solver.buffers import joined
 from parallel_mcmc.solver.plain_loop import make_steps
-from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.recurrence import Recurrence, margins_of
 from parallel_mcmc.solver.scans import block_product
 
 LONGEST_STRIDE = 4
@@ -113,8 +113,7 @@ def _unrolled(step: Callable, state: PyTree, bundle: PyTree) -> tuple[PyTree, Py
 
 def _margin(margin: Callable[[PyTree], jax.Array], aux: PyTree) -> jax.Array:
     passed, records = aux
-    # The size, because there may be no record to take it from.
-    return jnp.min(jax.vmap(margin, axis_size=num_steps(passed))(records))
+    return jnp.min(margins_of(margin, records, num_steps(passed)))
 
 
 def _predict(recurrence: Recurrence, state: PyTree, bundles: PyTree) -> PyTree:
