@@ -140,19 +140,21 @@ def assert_agree(ours, theirs, bound=4):
                 assert difference < bound * np.hypot(*errors), (name, index, method)
 
 
-# Mix slowly: the centred form is the one that NumPyro's page warns of, and the concentration of the
-# players has an effective draw in forty.
-SLOW = ("eight schools, centred", "baseball")
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-@pytest.mark.filterwarnings("ignore::parallel_mcmc.DivergenceWarning")
+CENTRED = "eight schools, centred"
 # Lanes may be chosen for chains that meet in the trial, and do not in the narrow part of a funnel.
-@pytest.mark.filterwarnings("ignore::parallel_mcmc.SequentialFallbackWarning")
+UNMET = pytest.mark.filterwarnings("ignore::parallel_mcmc.SequentialFallbackWarning")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=UNMET if name == CENTRED else ()) for name in EXAMPLES]
+)
+@pytest.mark.filterwarnings("ignore::parallel_mcmc.DivergenceWarning")
 def test_example_agrees_with_nuts(x64, name):
     model, args, options, logarithms = EXAMPLES[name]
-    slow = name in SLOW
-    num_samples = 10_000 if slow else 2000
+    # The centred form is the one that NumPyro's page warns of: it mixes slowly.
+    slow = name == CENTRED
+    # The players' concentration has an effective draw in forty.
+    num_samples = 10_000 if slow or name == "baseball" else 2000
     mcmc = run(MCMC, HMC(model, **options), args, 1, num_samples)
     strategy = {"init_strategy": init_to_median} if "init_strategy" in options else {}
     nuts = NUTS(model, target_accept_prob=0.99 if slow else 0.9, **strategy)

@@ -148,11 +148,16 @@ def test_target_is_that_of_numpyro(name):
     assert jax.tree.structure(target.prototype) == jax.tree.structure(dict(position))
 
 
-@pytest.mark.parametrize("name", ["constrained", "missing", "recurrent", "reparametrised"])
+# One distribution of the first is improper: a warmup does not settle in it.
+UNSETTLED = pytest.mark.filterwarnings("ignore::parallel_mcmc.warmup.AcceptanceWarning")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("constrained", marks=UNSETTLED), "missing", "recurrent", "reparametrised"],
+)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::parallel_mcmc.DivergenceWarning")
-# One of the constrained has no proper distribution to settle in.
-@pytest.mark.filterwarnings("ignore::parallel_mcmc.warmup.AcceptanceWarning")
 def test_parallel_is_sequential(x64, name):
     model, args = MODELS[name]
     args = jax.tree.map(lambda leaf: np.array(leaf, float if leaf.dtype == Y.dtype else None), args)
