@@ -81,8 +81,9 @@ LONG_CALL = 5e-4
 BATCH_GAIN = 3
 """How many times cheaper a step is in a batch than by itself, about: for the length of a trial."""
 
-TYPICAL_EVALUATIONS = 3.0
-"""Evaluations of the step for each draw, where the run is too short to measure them."""
+TYPICAL_EVALUATIONS = 2.5
+"""Evaluations of the step for each draw, where the run is too short to measure them. By the stride
+of the default window 2 to 3 were measured for regressions."""
 
 TIMED_STEPS = 4
 """Steps of the plain loop that are timed; of a small step more."""
@@ -251,7 +252,9 @@ def _by_newton(
     """Time a batch of a window's steps and, where the run is long enough, two windows."""
     num_chains, num_samples = keys.shape[:2]
     keys, window = keys[0], parallel.window
-    batch = measure.timed_apart(measure.evaluate_batch, kernel, state, keys[:window])[1] / window
+    # An iteration makes the steps of a stride one after the other, each in a batch.
+    unknown = -(-window // parallel.stride(kernel, state, keys))
+    batch = measure.timed_apart(measure.evaluate_batch, kernel, state, keys[:unknown])[1] / unknown
     if one < LEAST_GAIN * batch:
         reason = "a step in a batch costs as much as one by itself"
         return choice_of(Sequential(), reason, one, batch)
@@ -262,7 +265,7 @@ def _by_newton(
         how = f"as a trial of {trial} draws showed"
     else:
         solved = TYPICAL_EVALUATIONS * batch
-        how = f"if it takes {TYPICAL_EVALUATIONS:.0f} evaluations of the step, too many to try"
+        how = f"if it takes {TYPICAL_EVALUATIONS:.2g} evaluations of the step, too many to try"
     pays = solved * LEAST_GAIN < one
     return choice_of(
         parallel if pays else Sequential(),

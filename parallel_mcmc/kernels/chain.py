@@ -69,9 +69,9 @@ class Parallel:
         """
         solution, info = self.solve(kernel, state, keys)
         bound = kernel.bind(state.position)
-        stride = stride_of(self.method or bound.method, self._window_of(keys), self.axis)
         # Only what is unknown is found from its coordinates.
-        lifts = solution.evaluations // stride * bound.gradients_per_lift
+        unknown = solution.evaluations // self.stride(kernel, state, keys)
+        lifts = unknown * bound.gradients_per_lift
         gradients = solution.evaluations * bound.gradients_per_step + lifts
         stats = _stats_of(solution, gradients)
         return Chain(jax.vmap(bound.leave)(solution.states), info, stats)
@@ -94,6 +94,11 @@ class Parallel:
             axis=self.axis,
             total=total,
         )
+
+    def stride(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> int:
+        """Return every how many of the draws for ``keys`` a state is unknown."""
+        method = self.method or kernel.bind(state.position).method
+        return stride_of(method, self._window_of(keys), self.axis)
 
     def _window_of(self, keys: jax.Array) -> int:
         return min(self.window, keys.shape[0] * self.axis.size)

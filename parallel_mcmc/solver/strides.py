@@ -23,22 +23,30 @@ from parallel_mcmc.solver.scans import block_product
 
 LONGEST_STRIDE = 4
 
+LONGEST_STRIDE_ON_CPU = 8
+"""In short windows on a CPU, for which the work of an iteration counts and not how many there are:
+two unknown states are enough to keep it busy."""
+
+SHORT_WINDOW = 256
+"""Steps from which on a window counts as long. Errors that hardly shrink within a stride, as those
+of a slow diffusion, take more iterations of a long window with strides of 8 than with 4."""
+
 MOST_UNROLLED = 8
 """Steps of a stride that derivatives are taken of without a loop: what the derivative of a loop
 needs goes through memory, which takes a CPU four times as long."""
 
-FEWEST_UNKNOWNS = 64
-"""Unknown states that a stride leaves in a window: on a CPU, which they keep busy."""
-
 FEWEST_UNKNOWNS_OF_WIDE_DEVICES = 4096
-"""On an accelerator, which makes thousands of steps in the time of one."""
+"""Unknown states that a stride leaves in a window on an accelerator, which makes thousands of steps
+in the time of one."""
 
 
 def default_stride(length: int) -> int:
     """Return the stride for so many steps of a window on one device."""
-    on_cpu = jax.default_backend() == "cpu"
-    fewest = FEWEST_UNKNOWNS if on_cpu else FEWEST_UNKNOWNS_OF_WIDE_DEVICES
-    return min(LONGEST_STRIDE, max(1, length // fewest))
+    if jax.default_backend() != "cpu":
+        return min(LONGEST_STRIDE, max(1, length // FEWEST_UNKNOWNS_OF_WIDE_DEVICES))
+    if length >= SHORT_WINDOW:
+        return LONGEST_STRIDE
+    return min(LONGEST_STRIDE_ON_CPU, max(1, length // 2))
 
 
 def largest_divisor(length: int, most: int) -> int:

@@ -34,6 +34,7 @@ def edges_that_differ(states, inputs):
     return int((as_a_batch(states, inputs) != states).any(axis=-1).sum())
 
 
+EVERY_STATE = pmc.Newton(stride=1)
 METHODS = {"dense": pmc.deer(), "diagonal": pmc.quasi_deer(), "default": pmc.Newton()}
 
 
@@ -69,7 +70,9 @@ def test_the_tolerance_may_be_traced():
 
     @jax.jit
     def solved(tolerance):
-        return pmc.solve(step, jnp.asarray(START), inputs, tolerance=tolerance).states
+        return pmc.solve(
+            step, jnp.asarray(START), inputs, method=EVERY_STATE, tolerance=tolerance
+        ).states
 
     assert edges_that_differ(solved(0.0), inputs) == 0
     assert edges_that_differ(solved(1e-4), inputs) > 0
@@ -78,7 +81,9 @@ def test_the_tolerance_may_be_traced():
 def test_a_budget_that_does_not_suffice_ends_in_the_loop():
     inputs = inputs_of(jnp.float32)
     with pytest.warns(pmc.SequentialFallbackWarning, match="after 4 iterations"):
-        found = pmc.solve(step, jnp.asarray(START), inputs, tolerance=0, max_iterations=4)
+        found = pmc.solve(
+            step, jnp.asarray(START), inputs, method=EVERY_STATE, tolerance=0, max_iterations=4
+        )
     assert not bool(found.converged) and 0 < int(found.fallback_steps) < T
     np.testing.assert_array_equal(found.states, loop(step, jnp.asarray(START), inputs))
 

@@ -177,7 +177,7 @@ def test_records_are_of_every_step():
 
 
 @pytest.mark.parametrize(
-    ("length", "stride"), [(1, 1), (16, 1), (127, 1), (128, 2), (256, 4), (100_000, 4)]
+    ("length", "stride"), [(1, 1), (3, 1), (8, 4), (16, 8), (255, 8), (256, 4), (100_000, 4)]
 )
 def test_the_default_leaves_a_processor_enough_to_do(length, stride):
     assert strides.default_stride(length) == stride

@@ -89,7 +89,7 @@ def test_chaos_stops_only_what_the_budget_would_not_suffice_for(
         budget,
         step=lambda x, u: 2 * x + u,
         inputs=inputs,
-        method=pmc.Newton(pmc.Dense(), max_norm=None, radius=None),
+        method=pmc.Newton(pmc.Dense(), max_norm=None, radius=None, stride=1),
     )
     np.testing.assert_allclose(solution.growth, np.log(2))
     assert int(solution.iterations) == iterations
