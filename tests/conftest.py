@@ -3,6 +3,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import warnings
 
 import jax
 import pytest
@@ -21,6 +22,11 @@ def pytest_configure(config):
     """
     if config.option.markexpr == "not slow":
         os.environ.setdefault("XLA_FLAGS", QUICKLY_COMPILED)
+    if not hasattr(config, "workerinput"):
+        # ArviZ writes a file at the first import of a day, and two workers that do so at once fail.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            importlib.import_module("arviz")
 
 
 def _double_precision():

@@ -314,8 +314,8 @@ CASES = {
         "initial_state": STATE,
         "inputs": [
             ("a", TypeError, "inputs must be an array or a number"),
-            (None, ValueError, "inputs must have leaves with one common, non-empty leading axis"),
-            (np.ones((0, 2)), ValueError, "inputs must have leaves with one common, non-empty"),
+            (None, ValueError, "inputs must have leaves with one common leading axis"),
+            (np.ones((0, 2)), ValueError, "inputs must have leaves with one common leading axis"),
             ((np.ones(3), np.ones(4)), ValueError, "inputs must have leaves with one common"),
         ],
         "method": [

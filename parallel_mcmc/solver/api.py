@@ -34,7 +34,13 @@ from parallel_mcmc.solver.mesh import (
     solve_over_mesh,
 )
 from parallel_mcmc.solver.method import Newton
-from parallel_mcmc.solver.recurrence import checked_state, checked_states, plain_recurrence
+from parallel_mcmc.solver.recurrence import (
+    checked_state,
+    checked_states,
+    common_length,
+    plain_recurrence,
+    require_fitting,
+)
 from parallel_mcmc.solver.shooting import (
     Shooting,
     default_max_rounds,
@@ -44,6 +50,8 @@ from parallel_mcmc.solver.shooting import (
 from parallel_mcmc.solver.solution import Problem, Solution
 from parallel_mcmc.solver.system import solve_recurrence
 from parallel_mcmc.solver.trial import fastest, trial_length, windows_to_try
+
+DEFAULT_METHOD = Newton()
 
 
 def solve(
@@ -153,14 +161,14 @@ def solve(
     (True, 0.0)
     """
     require_callable("step", step)
-    method = Newton() if method is None else require_method("method", method)
+    method = DEFAULT_METHOD if method is None else require_method("method", method)
     shoots = isinstance(method, Shooting)
     inputs = require_arrays("inputs", inputs)
-    total = _common_length("inputs", inputs)
+    total = common_length("inputs", inputs)
     if mesh is not None:
         mesh = require_time_mesh("mesh", mesh)
         inputs = placed_along(mesh, inputs)
-    initial_state = checked_state(step, initial_state, inputs)
+    initial_state = checked_state(initial_state)
     real = [leaf for leaf in jax.tree.leaves(initial_state) if is_real(leaf)]
     if initial_guess is not None:
         initial_guess = checked_states("initial_guess", initial_guess, initial_state, total)
@@ -191,7 +199,10 @@ def solve(
     if not any_traced(counts):
         steps, iterations, growth = jax.device_get(counts)
         exponent = None
-        if steps > 0 and growth > 0 and total >= BATCHES:
+        if steps == total and iterations == 0:
+            # That of the first steps, by which the recurrence was seen to be chaotic.
+            exponent = float(growth)
+        elif steps > 0 and growth > 0 and total >= BATCHES:
             exponent = float(
                 estimate_exponent(recurrence, initial_state, inputs, solution.states).exponent
             )
@@ -229,6 +240,7 @@ def _window_by_trial(
 def _solve(
     recurrence, initial_state, inputs, initial_guess, *, window, max_iterations, mesh, **settings
 ) -> Solution:
+    require_fitting(recurrence, initial_state, inputs)
     settings["initial_guess"] = initial_guess
     budget = {"window": window, "max_iterations": max_iterations}
 
@@ -260,16 +272,6 @@ def _shot(
         **settings,
     )
     return jax.tree.map(lambda leaf: leaf[0], solution)
-
-
-def _common_length(name: str, tree: PyTree) -> int:
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
-    lengths = {shape[0] if shape else None for shape in shapes}
-    if len(lengths) != 1 or None in lengths or 0 in lengths:
-        raise ValueError(
-            f"{name} must have leaves with one common, non-empty leading axis, got shapes {shapes}"
-        )
-    return shapes[0][0]
 
 
 def _scale_vector(scale: PyTree | None, state: PyTree) -> jax.Array | None:

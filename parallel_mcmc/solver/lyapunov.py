@@ -14,7 +14,13 @@ from parallel_mcmc._errors import (
 )
 from parallel_mcmc._tree import PyTree, preceding
 from parallel_mcmc.solver.plain_loop import run_sequentially
-from parallel_mcmc.solver.recurrence import checked_state, checked_states, plain_recurrence
+from parallel_mcmc.solver.recurrence import (
+    checked_state,
+    checked_states,
+    common_length,
+    plain_recurrence,
+    require_fitting,
+)
 from parallel_mcmc.solver.scans import log_products
 
 BATCHES = 20
@@ -85,21 +91,17 @@ def lyapunov_exponent(
     """
     require_callable("step", step)
     inputs = require_arrays("inputs", inputs)
-    lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(inputs)}
-    if len(lengths) != 1 or min(lengths) < BATCHES:
-        raise ValueError(
-            f"inputs must have leaves with one common leading axis of at least {BATCHES}, got "
-            f"shapes {[leaf.shape for leaf in jax.tree.leaves(inputs)]}"
-        )
-    initial_state = checked_state(step, initial_state, inputs)
+    total = common_length("inputs", inputs, BATCHES)
+    initial_state = checked_state(initial_state)
     if states is not None:
-        states = checked_states("states", states, initial_state, lengths.pop())
+        states = checked_states("states", states, initial_state, total)
     return estimate_exponent(plain_recurrence(step), initial_state, inputs, states)
 
 
 @jax.jit
 def estimate_exponent(recurrence, initial_state, inputs, states) -> LyapunovEstimate:
     """Return the estimate for arguments that are known to be right."""
+    require_fitting(recurrence, initial_state, inputs)
     if states is None:
         states = run_sequentially(recurrence, initial_state, inputs)[0]
     arguments = preceding(initial_state, states)

@@ -105,23 +105,46 @@ def plain_recurrence(step: Callable[[PyTree, PyTree], Any]) -> Recurrence:
     return Recurrence(_WithoutRecord(as_partial(step)), Euclidean())
 
 
-def checked_state(step: Callable, initial_state: PyTree, inputs: PyTree) -> PyTree:
-    """Return ``initial_state`` as arrays, if ``step`` maps such states to their like.
+def common_length(name: str, tree: PyTree, least: int = 1) -> int:
+    """Return the length of the leading axis of ``tree``; raises ValueError if there is not one."""
+    shapes = [leaf.shape for leaf in jax.tree.leaves(tree)]
+    lengths = {shape[0] if shape else 0 for shape in shapes}
+    if len(lengths) != 1 or min(lengths) < least:
+        raise ValueError(
+            f"{name} must have leaves with one common leading axis of at least {least}, got shapes "
+            f"{shapes}"
+        )
+    return shapes[0][0]
+
+
+def checked_state(initial_state: PyTree) -> PyTree:
+    """Return ``initial_state`` as arrays.
 
     Raises
     ------
     TypeError
         If a leaf is no array.
     ValueError
-        If no leaf is floating point, a number is not finite, or ``step`` does not accept the state
-        or returns another kind.
+        If no leaf is floating point, or a number is not finite.
     """
     initial_state = require_arrays("initial_state", initial_state)
     if not any(is_real(leaf) for leaf in jax.tree.leaves(initial_state)):
         raise ValueError("initial_state must have a floating-point leaf, got none")
     require_finite("initial_state", initial_state)
+    return initial_state
+
+
+def require_fitting(recurrence: Recurrence, initial_state: PyTree, inputs: PyTree) -> None:
+    """Raise ValueError unless the step maps states like ``initial_state`` to their like.
+
+    It is traced for that: call this where the solver is traced, and not at every call.
+    """
+
+    def first_step(recurrence: Recurrence, state: PyTree, inputs: PyTree) -> PyTree:
+        return recurrence.step(state, at(inputs, 0))[0]
+
     try:
-        value = _first_step.eval_shape(as_partial(step), initial_state, inputs)
+        value = jax.eval_shape(first_step, recurrence, initial_state, inputs)
     except (TypeError, ValueError) as error:
         ours = [leaf.shape for leaf in jax.tree.leaves(initial_state)]
         given = [leaf.shape[1:] for leaf in jax.tree.leaves(inputs)]
@@ -130,13 +153,6 @@ def checked_state(step: Callable, initial_state: PyTree, inputs: PyTree) -> PyTr
             f"{given}: {error}"
         ) from error
     require_like("the value of step", value, initial_state, "initial_state")
-    return initial_state
-
-
-# Compiled for nothing but its kind of result, which JAX looks up once it is known.
-@jax.jit
-def _first_step(step: Callable, state: PyTree, inputs: PyTree) -> PyTree:
-    return step(state, at(inputs, 0))
 
 
 def checked_states(name: str, states: PyTree, initial_state: PyTree, total: int) -> PyTree:
