@@ -17,6 +17,7 @@ import parallel_mcmc as pmc
 from parallel_mcmc.kernels.chain import InLanes, Parallel, Sequential
 
 AT_A_TIME = 16
+EVERY_STATE = pmc.Newton(pmc.Surrogate(), stride=1)
 
 
 def main():
@@ -52,6 +53,7 @@ def main():
             unit = float(plain[0].stats.gradient_evaluations) / draws
             methods = {
                 "Newton, window of 16": Parallel(None, AT_A_TIME),
+                "the same, every state": Parallel(EVERY_STATE, AT_A_TIME),
                 "Shooting, 16 lanes": InLanes(AT_A_TIME, draws),
             }
             for label, runner in methods.items():
