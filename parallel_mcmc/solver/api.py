@@ -93,7 +93,7 @@ def solve(
     tolerance
         Largest residual of an accepted step, in units of ``scale`` and beyond rounding. By default
         1e-4 in float32 and 1e-9 in float64. With 0 the iteration goes on to the floating-point
-        fixed point: every state has the bits that a batch of steps computes from the state before.
+        fixed point: every state has the bits that the iteration computes from the state before.
         Where errors shrink slowly that takes many iterations more.
     max_iterations
         Newton iterations, over all windows, before the plain loop takes over. By default
