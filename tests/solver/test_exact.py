@@ -11,7 +11,7 @@ from solver_reference import loop
 import parallel_mcmc as pmc
 from parallel_mcmc._tree import preceding
 
-T = 200
+T = 300
 START = np.ones(3)
 
 
