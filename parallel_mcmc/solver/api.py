@@ -194,10 +194,9 @@ def solve(
         )
     max_iterations = require_positive_int("max_iterations", max_iterations)
     budget = {"window": window, "max_iterations": max_iterations}
-    solution = _solve(*problem, tolerance=tolerance, **budget, **settings)
-    counts = solution.fallback_steps, solution.iterations, solution.growth
-    if not any_traced(counts):
-        steps, iterations, growth = jax.device_get(counts)
+    solution, summary = _solve(*problem, tolerance=tolerance, **budget, **settings)
+    if not any_traced(summary):
+        steps, iterations, growth = jax.device_get(summary)
         exponent = None
         if steps == total and iterations == 0:
             # That of the first steps, by which the recurrence was seen to be chaotic.
@@ -231,7 +230,7 @@ def _window_by_trial(
             max_iterations=default_max_iterations(steps, window),
             tolerance=tolerance + (math.inf if quick else 0.0),
             **settings,
-        )
+        )[0]
 
     return fastest(run, windows_to_try(default, steps))
 
@@ -239,7 +238,7 @@ def _window_by_trial(
 @partial(jax.jit, static_argnames=("window", "max_iterations", "mesh"))
 def _solve(
     recurrence, initial_state, inputs, initial_guess, *, window, max_iterations, mesh, **settings
-) -> Solution:
+) -> tuple[Solution, jax.Array]:
     require_fitting(recurrence, initial_state, inputs)
     settings["initial_guess"] = initial_guess
     budget = {"window": window, "max_iterations": max_iterations}
@@ -254,7 +253,10 @@ def _solve(
             recurrence, initial_state=initial_state, inputs=inputs, **budget, **settings
         )[0]
 
-    return differentiable(run, recurrence, initial_state, inputs, settings)
+    solution = differentiable(run, recurrence, initial_state, inputs, settings)
+    # What a warning needs, in one array: each one fetched takes tens of microseconds.
+    parts = solution.fallback_steps, solution.iterations, solution.growth
+    return solution, jnp.stack([part.astype(jnp.result_type(float)) for part in parts])
 
 
 def _shot(
