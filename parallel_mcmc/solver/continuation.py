@@ -10,22 +10,44 @@ import jax.numpy as jnp
 from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, num_steps
 from parallel_mcmc.solver.chart import is_real
-from parallel_mcmc.solver.operators import Operator
+from parallel_mcmc.solver.operators import DenseOperator, Operator
 from parallel_mcmc.solver.safeguards import clip_length
 
 MOST_DRIVES = 32
 """Numbers of an input that their effect is fitted for: a fit of more costs too much."""
 
 
-def fits_inputs(inputs: PyTree, window: int) -> bool:
+def fits_inputs(inputs: PyTree, window: int, others: int = 0) -> bool:
     """Whether the effect of ``inputs``, leading axis T, can be fitted to a window of steps.
 
-    Without it a continued tail would be no better than a state that stays, for a chain that is
-    driven by noise; and what is no real number, such as a key, has no linear effect.
+    Together with that of so many ``others``. Without it a continued tail would be no better than a
+    state that stays, for a chain that is driven by noise; and what is no real number, such as a
+    key, has no linear effect.
     """
     leaves = jax.tree.leaves(inputs)
     drives = sum(math.prod(leaf.shape[1:]) for leaf in leaves)
-    return all(is_real(leaf) for leaf in leaves) and 0 < drives <= min(MOST_DRIVES, window // 2)
+    enough = drives + others <= min(MOST_DRIVES, window // 2)
+    return all(is_real(leaf) for leaf in leaves) and drives > 0 and enough
+
+
+@full_precision()
+def fitted_operator(x: jax.Array, y: jax.Array, inputs: PyTree) -> DenseOperator:
+    """Return the ``A`` of ``y_t = A x_t + b + B u_t`` by least squares, for every step.
+
+    Parameters
+    ----------
+    x, y
+        Arguments and values of W steps, shape ``(W, D)``.
+    inputs
+        Their inputs, all real.
+    """
+    features = jnp.concatenate([x, _flat(inputs).astype(x.dtype)], axis=1)
+    # In units of their own, so that one ridge suits all.
+    features = (features - jnp.mean(features, axis=0)) / _not_zero(jnp.std(features, axis=0))
+    effect = _least_squares(features, y - jnp.mean(y, axis=0))
+    dim = x.shape[1]
+    matrix = (effect[:dim] / _not_zero(jnp.std(x, axis=0))[:, None]).T
+    return DenseOperator(jnp.broadcast_to(matrix, (len(x), dim, dim)))
 
 
 @full_precision()
@@ -66,15 +88,26 @@ def continued(
     u, ahead = u - middle, ahead - middle
     b = y - operator.apply(x)
     drift = jnp.mean(b, axis=0)
-    # A ridge of the size of the rounding keeps inputs that do not vary harmless.
-    gram = u.T @ u
-    limits = jnp.finfo(y.dtype)
-    ridge = math.sqrt(limits.eps) * jnp.trace(gram) + limits.tiny
-    effect = jnp.linalg.solve(gram + ridge * jnp.eye(len(gram), dtype=y.dtype), u.T @ (b - drift))
+    effect = _least_squares(u, b - drift)
     start = jnp.mean(operator.apply(jnp.broadcast_to(last, y.shape)), axis=0) - last
     moves = operator.steady(start + drift + ahead @ effect)
     moves = clip_length(moves, 1.0, reach)
     return last + jnp.where(jnp.isfinite(moves).all(), moves, 0)
+
+
+def _least_squares(features: jax.Array, targets: jax.Array) -> jax.Array:
+    """Return the matrix that takes ``features`` nearest to ``targets``."""
+    # A ridge of the size of the rounding keeps features that do not vary harmless.
+    gram = features.T @ features
+    limits = jnp.finfo(gram.dtype)
+    ridge = math.sqrt(limits.eps) * jnp.trace(gram) + limits.tiny
+    return jnp.linalg.solve(
+        gram + ridge * jnp.eye(len(gram), dtype=gram.dtype), features.T @ targets
+    )
+
+
+def _not_zero(size: jax.Array) -> jax.Array:
+    return jnp.where(size > 0, size, 1)
 
 
 def _flat(tree: PyTree) -> jax.Array:

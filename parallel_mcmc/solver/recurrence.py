@@ -12,6 +12,8 @@ from parallel_mcmc._errors import require_arrays, require_finite, require_like
 from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, as_partial, at, num_steps, pytree, repeated
 from parallel_mcmc.solver.chart import Chart, Euclidean, is_real
+from parallel_mcmc.solver.continuation import continued, fits_inputs
+from parallel_mcmc.solver.operators import Operator
 
 
 @pytree
@@ -67,6 +69,39 @@ class Recurrence:
     ) -> tuple[jax.Array, tuple[PyTree, PyTree]]:
         """Evaluate :meth:`lifted_step` for every leading index."""
         return jax.vmap(self.lifted_step)(coordinates, states, inputs)
+
+    def continues(self, inputs: PyTree, window: int, dim: int) -> bool:
+        """Whether what enters a window of so many states goes on by what was found of it."""
+        return self.predict is None and fits_inputs(inputs, window)
+
+    def continued(
+        self,
+        operator: Operator,
+        states: PyTree,
+        inputs: PyTree,
+        values: PyTree,
+        aux: PyTree,
+        coming: PyTree,
+        last: PyTree,
+        reach: jax.Array,
+    ) -> PyTree:
+        """Return a guess of the states after ``last``, one for each of the ``coming`` inputs.
+
+        Parameters
+        ----------
+        operator
+            Model of the Jacobian of every step of a window.
+        states, inputs, values, aux
+            Their arguments, and what they returned.
+        coming, last, reach
+            As of :func:`~parallel_mcmc.solver.continuation.continued`; ``last`` is a state.
+        """
+        coordinates = jax.vmap(self.chart.coordinates)
+        start = self.chart.coordinates(last)
+        path = continued(
+            operator, coordinates(states), coordinates(values), inputs, coming, start, reach
+        )
+        return jax.vmap(self.chart.place)(repeated(last, len(path)), path)
 
     def edge_contraction(self, contraction: jax.Array) -> jax.Array:
         """Return how much an edge shrinks an error, by how much the whole step does."""

@@ -15,8 +15,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, at, num_steps, preceding, pytree
+from parallel_mcmc._tree import PyTree, at, num_steps, preceding, pytree, repeated
 from parallel_mcmc.solver.buffers import joined
+from parallel_mcmc.solver.continuation import continued, fits_inputs, fitted_operator
+from parallel_mcmc.solver.operators import Operator
 from parallel_mcmc.solver.plain_loop import make_steps
 from parallel_mcmc.solver.recurrence import Recurrence, margins_of
 from parallel_mcmc.solver.scans import block_product
@@ -78,6 +80,35 @@ class Strided(Recurrence):
         """Evaluate the unrolled step for every leading index."""
         straight = Recurrence(self.unrolled, self.chart)
         return straight.lifted_steps(coordinates, states, inputs)
+
+    def continues(self, inputs: PyTree, window: int, dim: int) -> bool:
+        """Whether there are enough single steps to fit all that they depend on."""
+        steps = joined(inputs)
+        stride = num_steps(steps) // num_steps(inputs)
+        return self.predict is None and fits_inputs(steps, stride * window, others=dim)
+
+    def continued(
+        self,
+        operator: Operator,
+        states: PyTree,
+        inputs: PyTree,
+        values: PyTree,
+        aux: PyTree,
+        coming: PyTree,
+        last: PyTree,
+        reach: jax.Array,
+    ) -> PyTree:
+        """Go on step by step, by a fit to the single steps: of these there is no Jacobian."""
+        passed = aux[0]
+        singles = joined(jax.vmap(preceding)(states, passed)), joined(passed)
+        stride = num_steps(singles[0]) // num_steps(states)
+        x, y = (jax.vmap(self.chart.coordinates)(side) for side in singles)
+        steps = joined(inputs)
+        path = continued(
+            fitted_operator(x, y, steps),
+            *(x, y, steps, joined(coming), self.chart.coordinates(last), reach),
+        )[stride - 1 :: stride]
+        return jax.vmap(self.chart.place)(repeated(last, len(path)), path)
 
     def edge_contraction(self, contraction: jax.Array) -> jax.Array:
         """Return 1: the first step may keep an error that the whole stride forgets."""

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, at, num_steps, preceding, repeated
+from parallel_mcmc._tree import PyTree, at, num_steps, preceding
 from parallel_mcmc.solver.buffers import padded_by, section, shifted, written
 from parallel_mcmc.solver.chaos import CHAOS, PROBATION
-from parallel_mcmc.solver.continuation import continued, fits_inputs
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
 from parallel_mcmc.solver.plain_loop import finish_sequentially
@@ -90,25 +89,24 @@ def solve_in_windows(
             return section(guesses, start, length)
         return recurrence.guess(anchor, section(padded, start, length))
 
-    guesses_nothing = guesses is None and recurrence.predict is None
-    continues = guesses_nothing and sliding and fits_inputs(inputs, window)
+    dim, dtype = _vector_type(recurrence, initial_state)
+    continues = guesses is None and sliding and recurrence.continues(inputs, window, dim)
 
     def following_window(carry: _Carry, step: Iteration) -> PyTree:
         """Guess the states after those of the window."""
         last, start = at(step.guess, window - 1), carry.done + window
         if not continues:
             return predict(last, start)
-        coordinates = jax.vmap(recurrence.chart.coordinates)
-        path = continued(
+        return recurrence.continued(
             step.model,
-            coordinates(preceding(carry.anchor, carry.guess)),
-            coordinates(step.values),
+            preceding(carry.anchor, carry.guess),
             section(padded, carry.done, window),
+            step.values,
+            step.aux,
             section(padded, start, window),
-            recurrence.chart.coordinates(last),
+            last,
             step.spread * (1 if method.radius is None else method.radius),
         )
-        return jax.vmap(recurrence.chart.place)(repeated(last, window), path)
 
     def begin_of(carry: _Carry) -> jax.Array | int:
         """Return the first step of the window."""
@@ -201,8 +199,6 @@ def solve_in_windows(
             states=written(carry.states, step.values, row),
             aux=written(carry.aux, step.aux, row),
         )
-
-    dim, dtype = _vector_type(recurrence, initial_state)
 
     shapes = jax.eval_shape(recurrence.step, initial_state, at(inputs, 0))
     states, aux = jax.tree.map(

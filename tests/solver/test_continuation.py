@@ -7,7 +7,12 @@ import pytest
 from solver_reference import loop
 
 import parallel_mcmc as pmc
-from parallel_mcmc.solver.continuation import MOST_DRIVES, continued, fits_inputs
+from parallel_mcmc.solver.continuation import (
+    MOST_DRIVES,
+    continued,
+    fits_inputs,
+    fitted_operator,
+)
 from parallel_mcmc.solver.operators import DenseOperator, DiagonalOperator, ZeroOperator
 
 W = 20
@@ -92,6 +97,17 @@ def test_inputs_that_do_not_vary_do_no_harm(x64):
     np.testing.assert_allclose(found, plain)
 
 
+def test_the_matrix_is_fitted_where_no_jacobian_is_known(x64):
+    x, y, inputs, coming, expected = chain(MATRIX)
+    operator = fitted_operator(x, y, inputs)
+    np.testing.assert_allclose(operator.apply(x), x @ MATRIX.T, atol=1e-5)
+    found = continued(operator, x, y, inputs, coming, y[-1], jnp.full(2, 1e6))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    # What does not vary has no effect.
+    still = fitted_operator(jnp.ones((W, 2)), y, inputs)
+    assert np.abs(still.apply(x)).max() < 1e-6
+
+
 @pytest.mark.parametrize(
     ("inputs", "window", "fits"),
     [
@@ -107,6 +123,7 @@ def test_inputs_that_do_not_vary_do_no_harm(x64):
 )
 def test_what_inputs_are_fitted(inputs, window, fits):
     assert fits_inputs(inputs, window) is fits
+    assert not fits_inputs(inputs, window, others=MOST_DRIVES)
 
 
 def drift(x, u):

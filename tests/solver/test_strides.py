@@ -6,6 +6,7 @@ from solver_reference import loop, problem, step
 
 import parallel_mcmc as pmc
 from parallel_mcmc.solver import strides
+from parallel_mcmc.solver.buffers import in_parts
 from parallel_mcmc.solver.recurrence import Recurrence, plain_recurrence
 from parallel_mcmc.solver.system import solve_recurrence
 
@@ -26,6 +27,43 @@ def test_the_states_are_those_of_the_loop(x64, jacobian, stride, window):
         assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
         np.testing.assert_allclose(ours, theirs, atol=1e-8)
     assert pmc.verify(found).max() < 1e-8
+
+
+def test_what_enters_a_window_goes_on_by_the_single_steps(x64):
+    """The steps are affine: what the first window shows of them holds for the rest."""
+    matrix = jnp.array([[0.7, 0.2], [-0.3, 0.9]])
+
+    def affine(x, u):
+        return matrix @ x + jnp.array([1.0, -2.0]) * u
+
+    drives = jax.random.normal(jax.random.key(0), (400,))
+    recurrence = strides.strided(plain_recurrence(affine), 4)
+    bundles = in_parts(drives, 4)
+    assert recurrence.continues(bundles, 8, 2) and not recurrence.continues(bundles, 1, 2)
+    start = jnp.array([1.0, 2.0])
+    every = loop(affine, start, drives)
+    unknown = every[3::4]
+    before = jnp.concatenate([start[None], unknown[:-1]])
+    values, aux = jax.vmap(recurrence.step)(before, bundles)
+    found = recurrence.continued(
+        None, before[:8], bundles[:8], values[:8], jax.tree.map(lambda leaf: leaf[:8], aux),
+        bundles[8:16], unknown[7], jnp.full(2, 1e6),
+    )  # fmt: skip
+    np.testing.assert_allclose(found, unknown[8:16], atol=1e-5)
+
+
+def test_a_window_that_slides_by_strides_takes_fewer_iterations_by_a_fit(x64):
+    def drift(x, u):
+        return 0.95 * x + 0.1 * jnp.sin(x) + u[0]
+
+    drives = jax.random.normal(jax.random.key(0), (600, 2))
+    settings = {"method": pmc.Newton(stride=4), "window": 64}
+    found = pmc.solve(drift, jnp.zeros(2), (drives,), **settings)
+    np.testing.assert_allclose(found.states, loop(drift, jnp.zeros(2), (drives,)), atol=1e-7)
+    # A key among the inputs has no linear effect: the state stays.
+    keys = jax.random.split(jax.random.key(1), 600)
+    repeated = pmc.solve(drift, jnp.zeros(2), (drives, keys), **settings)
+    assert int(found.iterations) < 0.95 * int(repeated.iterations)
 
 
 def test_k_iterations_make_k_strides_exact():
