@@ -81,9 +81,9 @@ LONG_CALL = 5e-4
 BATCH_GAIN = 3
 """How many times cheaper a step is in a batch than by itself, about: for the length of a trial."""
 
-TYPICAL_EVALUATIONS = 2.5
-"""Evaluations of the step for each draw, where the run is too short to measure them. By the stride
-of the default window 2 to 3 were measured for regressions."""
+TYPICAL_EVALUATIONS = 2.0
+"""Evaluations of the step for each draw, where the run is too short to measure them: 1.9 and 2.1
+were measured for regressions by HMC in the default window."""
 
 TIMED_STEPS = 4
 """Steps of the plain loop that are timed; of a small step more."""
