@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._errors import is_int, require_callable, require_int
+from parallel_mcmc._errors import is_int, require_callable, require_int, require_positive_int
 from parallel_mcmc._tree import STATIC, PyTree, as_partial, num_steps, pytree
 from parallel_mcmc.solver.batches import for_each, in_blocks
 from parallel_mcmc.solver.operators import (
@@ -100,20 +100,23 @@ class Diagonal:
     Parameters
     ----------
     probes
-        Number of Hutchinson probes ``v * (J v)`` with ``v = ±1`` (arXiv 2508.18413, section 3.2),
-        redrawn every iteration; None for the exact diagonal, at D Jacobian-vector products.
+        Number of Hutchinson probes ``v * (J v)`` with ``v = ±1`` (arXiv 2508.18413, section 3.2);
+        None for the exact diagonal, at D Jacobian-vector products.
     seed
         Seed of the probes.
     sweeps
         Refinements of every linear solve, at one Jacobian-vector product each: what the diagonal
         leaves out of the Jacobian is applied to the correction found so far. They make the
         iteration an inexact Newton method with the diagonal scan as its preconditioner.
+    redraw_every
+        Iterations after which other probes are drawn, 1 by default, so that their errors average
+        out; None for the same probes in all of them.
 
     Raises
     ------
     ValueError
-        If ``probes`` is neither None nor a positive integer, ``seed`` is no integer, or ``sweeps``
-        is negative.
+        If ``probes`` or ``redraw_every`` is neither None nor a positive integer, ``seed`` is no
+        integer, or ``sweeps`` is negative.
     """
 
     exact: ClassVar[bool] = False
@@ -121,6 +124,7 @@ class Diagonal:
     probes: int | None = dataclasses.field(default=1, metadata=STATIC)
     seed: int = dataclasses.field(default=0, metadata=STATIC)
     sweeps: int = dataclasses.field(default=1, metadata=STATIC)
+    redraw_every: int | None = dataclasses.field(default=1, metadata=STATIC)
 
     def __post_init__(self) -> None:
         if self.probes is not None and (not is_int(self.probes) or self.probes < 1):
@@ -130,6 +134,8 @@ class Diagonal:
         require_int("seed", self.seed)
         if not is_int(self.sweeps) or self.sweeps < 0:
             raise ValueError(f"sweeps must be a non-negative integer, got {self.sweeps!r}")
+        if self.redraw_every is not None:
+            require_positive_int("redraw_every", self.redraw_every)
 
     def evaluations(self, dim: int) -> int:
         """Return 1 and one for every Jacobian-vector product."""
@@ -152,7 +158,8 @@ class Diagonal:
 
             diagonal = jax.lax.map(column, jnp.arange(dim)).T
         else:
-            key = jax.random.fold_in(jax.random.key(self.seed), iteration)
+            count = 0 if self.redraw_every is None else iteration // self.redraw_every
+            key = jax.random.fold_in(jax.random.key(self.seed), count)
             v = random_signs(key, (self.probes, *x.shape), x.dtype)
             diagonal = jnp.mean(for_each(lambda signs: signs * jvp(signs), v), axis=0)
         return Linearisation(values, aux, DiagonalOperator(diagonal), (jvp,) * self.sweeps)

@@ -63,6 +63,31 @@ def test_probes_are_unbiased_and_redrawn():
     np.testing.assert_allclose(diagonal, expected, atol=5 * 0.42 / np.sqrt(2000))
 
 
+@pytest.mark.parametrize(("every", "kept"), [(1, []), (2, [0, 2]), (3, [0, 1]), (None, [0, 1, 2])])
+def test_probes_are_kept_for_as_many_iterations_as_said(every, kept):
+    model = pmc.Diagonal(1, redraw_every=every)
+    draws = [linearise(model, i).operator.diagonal for i in range(4)]
+    assert [i for i in range(3) if np.array_equal(draws[i], draws[i + 1])] == kept
+
+
+def test_fixed_probes_find_the_chain(x64):
+    def linear(x, u):
+        return jnp.asarray(MATRIX, x.dtype) @ x + u
+
+    inputs = jax.random.normal(jax.random.key(1), (200, 3))
+    method = pmc.Newton(pmc.Diagonal(2, redraw_every=None))
+    found = pmc.solve(linear, jnp.zeros(3), inputs, method=method, scale=10.0)
+    states = jax.lax.scan(lambda x, u: (linear(x, u),) * 2, jnp.zeros(3), inputs)[1]
+    assert bool(found.converged)
+    np.testing.assert_allclose(found.states, states, atol=1e-6)
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, True])
+def test_bad_redraws(every):
+    with pytest.raises(ValueError, match="redraw_every must be a positive integer, got"):
+        pmc.Diagonal(redraw_every=every)
+
+
 @pytest.mark.parametrize("value", [0.5, jnp.full(3, 0.5), 0.5 * jnp.eye(3)], ids=jnp.ndim)
 def test_surrogates_of_every_shape(value):
     operator = linearise(pmc.Surrogate(lambda x, u, y: jnp.asarray(value))).operator
