@@ -257,7 +257,14 @@ CASES = {
         "stride": NOT_COUNT,
     },
     "BlockDiagonal": {"probes": PROBES, "seed": SEED},
-    "Diagonal": {"probes": PROBES, "seed": SEED, "sweeps": SWEEPS},
+    "Diagonal": {
+        "probes": PROBES,
+        "seed": SEED,
+        "sweeps": SWEEPS,
+        "redraw_every": [
+            (value, ValueError, "redraw_every must be a positive integer") for value in (0, 1.5)
+        ],
+    },
     "Surrogate": {"model": NOT_CALLABLE},
     "FixedCap": {"max_norm": [case for case in NOT_POSITIVE if case[0] is not np.inf]},
     "LearnedCap": {
