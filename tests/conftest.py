@@ -22,7 +22,7 @@ def pytest_configure(config):
     """
     if config.option.markexpr == "not slow":
         os.environ.setdefault("XLA_FLAGS", QUICKLY_COMPILED)
-    if not hasattr(config, "workerinput"):
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         # ArviZ writes a file at the first import of a day, and two workers that do so at once fail.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)

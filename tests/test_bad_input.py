@@ -145,6 +145,7 @@ KERNEL = {
 }
 METROPOLIS = KERNEL | {"gate": NOT_GATE}
 PROBES = [(value, ValueError, "probes must be .*a positive integer") for value in (0, 1.5, True)]
+NO_LENGTH = "inputs must have leaves with one common leading axis"
 SWEEPS = [(value, ValueError, "sweeps must be") for value in (-1, 1.5, True)]
 SEED = [(value, ValueError, "seed must be an integer") for value in (1.5, "a", None)]
 POSITION = [
@@ -321,8 +322,8 @@ CASES = {
         "initial_state": STATE,
         "inputs": [
             ("a", TypeError, "inputs must be an array or a number"),
-            (None, ValueError, "inputs must have leaves with one common leading axis"),
-            (np.ones((0, 2)), ValueError, "inputs must have leaves with one common leading axis"),
+            (None, ValueError, f"{NO_LENGTH} of at least 1, got shapes"),
+            (np.ones((0, 2)), ValueError, f"{NO_LENGTH} of at least 1, got shapes"),
             ((np.ones(3), np.ones(4)), ValueError, "inputs must have leaves with one common"),
         ],
         "method": [

@@ -43,11 +43,12 @@ def fitted_operator(x: jax.Array, y: jax.Array, inputs: PyTree) -> DenseOperator
     """
     features = jnp.concatenate([x, _flat(inputs).astype(x.dtype)], axis=1)
     # In units of their own, so that one ridge suits all.
-    features = (features - jnp.mean(features, axis=0)) / _not_zero(jnp.std(features, axis=0))
-    effect = _least_squares(features, y - jnp.mean(y, axis=0))
+    sizes = jnp.std(features, axis=0)
+    sizes = jnp.where(sizes > 0, sizes, 1)
+    features = (features - jnp.mean(features, axis=0)) / sizes
+    effect = _least_squares(features, y - jnp.mean(y, axis=0)) / sizes[:, None]
     dim = x.shape[1]
-    matrix = (effect[:dim] / _not_zero(jnp.std(x, axis=0))[:, None]).T
-    return DenseOperator(jnp.broadcast_to(matrix, (len(x), dim, dim)))
+    return DenseOperator(jnp.broadcast_to(effect[:dim].T, (len(x), dim, dim)))
 
 
 @full_precision()
@@ -104,10 +105,6 @@ def _least_squares(features: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.linalg.solve(
         gram + ridge * jnp.eye(len(gram), dtype=gram.dtype), features.T @ targets
     )
-
-
-def _not_zero(size: jax.Array) -> jax.Array:
-    return jnp.where(size > 0, size, 1)
 
 
 def _flat(tree: PyTree) -> jax.Array:

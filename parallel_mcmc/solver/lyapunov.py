@@ -95,13 +95,14 @@ def lyapunov_exponent(
     initial_state = checked_state(initial_state)
     if states is not None:
         states = checked_states("states", states, initial_state, total)
-    return estimate_exponent(plain_recurrence(step), initial_state, inputs, states)
+    recurrence = plain_recurrence(step)
+    require_fitting(recurrence, initial_state, inputs)
+    return estimate_exponent(recurrence, initial_state, inputs, states)
 
 
 @jax.jit
 def estimate_exponent(recurrence, initial_state, inputs, states) -> LyapunovEstimate:
     """Return the estimate for arguments that are known to be right."""
-    require_fitting(recurrence, initial_state, inputs)
     if states is None:
         states = run_sequentially(recurrence, initial_state, inputs)[0]
     arguments = preceding(initial_state, states)

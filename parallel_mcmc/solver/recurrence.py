@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -14,6 +14,15 @@ from parallel_mcmc._tree import PyTree, as_partial, at, num_steps, pytree, repea
 from parallel_mcmc.solver.chart import Chart, Euclidean, is_real
 from parallel_mcmc.solver.continuation import continued, fits_inputs
 from parallel_mcmc.solver.operators import Operator
+
+
+class Steps(NamedTuple):
+    """Steps that were made; every field has a leading axis."""
+
+    arguments: PyTree
+    inputs: PyTree
+    values: PyTree
+    aux: PyTree
 
 
 @pytree
@@ -75,32 +84,20 @@ class Recurrence:
         return self.predict is None and fits_inputs(inputs, window)
 
     def continued(
-        self,
-        operator: Operator,
-        states: PyTree,
-        inputs: PyTree,
-        values: PyTree,
-        aux: PyTree,
-        coming: PyTree,
-        last: PyTree,
-        reach: jax.Array,
+        self, operator: Operator, made: Steps, coming: PyTree, last: PyTree, reach: jax.Array
     ) -> PyTree:
         """Return a guess of the states after ``last``, one for each of the ``coming`` inputs.
 
         Parameters
         ----------
-        operator
-            Model of the Jacobian of every step of a window.
-        states, inputs, values, aux
-            Their arguments, and what they returned.
+        operator, made
+            Model of the Jacobian of every step of a window, and these steps.
         coming, last, reach
             As of :func:`~parallel_mcmc.solver.continuation.continued`; ``last`` is a state.
         """
-        coordinates = jax.vmap(self.chart.coordinates)
+        x, y = (jax.vmap(self.chart.coordinates)(side) for side in (made.arguments, made.values))
         start = self.chart.coordinates(last)
-        path = continued(
-            operator, coordinates(states), coordinates(values), inputs, coming, start, reach
-        )
+        path = continued(operator, x, y, made.inputs, coming, start, reach)
         return jax.vmap(self.chart.place)(repeated(last, len(path)), path)
 
     def edge_contraction(self, contraction: jax.Array) -> jax.Array:
@@ -172,7 +169,7 @@ def checked_state(initial_state: PyTree) -> PyTree:
 def require_fitting(recurrence: Recurrence, initial_state: PyTree, inputs: PyTree) -> None:
     """Raise ValueError unless the step maps states like ``initial_state`` to their like.
 
-    It is traced for that: call this where the solver is traced, and not at every call.
+    It is traced for that: on a hot path, call this where the solver is traced.
     """
 
     def first_step(recurrence: Recurrence, state: PyTree, inputs: PyTree) -> PyTree:

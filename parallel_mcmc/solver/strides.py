@@ -15,12 +15,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree, at, num_steps, preceding, pytree, repeated
+from parallel_mcmc._tree import PyTree, at, num_steps, preceding, pytree
 from parallel_mcmc.solver.buffers import joined
-from parallel_mcmc.solver.continuation import continued, fits_inputs, fitted_operator
+from parallel_mcmc.solver.continuation import fits_inputs, fitted_operator
 from parallel_mcmc.solver.operators import Operator
 from parallel_mcmc.solver.plain_loop import make_steps
-from parallel_mcmc.solver.recurrence import Recurrence, margins_of
+from parallel_mcmc.solver.recurrence import Recurrence, Steps, margins_of
 from parallel_mcmc.solver.scans import block_product
 
 LONGEST_STRIDE = 4
@@ -83,32 +83,20 @@ class Strided(Recurrence):
 
     def continues(self, inputs: PyTree, window: int, dim: int) -> bool:
         """Whether there are enough single steps to fit all that they depend on."""
-        steps = joined(inputs)
-        stride = num_steps(steps) // num_steps(inputs)
-        return self.predict is None and fits_inputs(steps, stride * window, others=dim)
+        steps = _stride_of(inputs) * window
+        return self.predict is None and fits_inputs(joined(inputs), steps, others=dim)
 
     def continued(
-        self,
-        operator: Operator,
-        states: PyTree,
-        inputs: PyTree,
-        values: PyTree,
-        aux: PyTree,
-        coming: PyTree,
-        last: PyTree,
-        reach: jax.Array,
+        self, operator: Operator, made: Steps, coming: PyTree, last: PyTree, reach: jax.Array
     ) -> PyTree:
         """Go on step by step, by a fit to the single steps: of these there is no Jacobian."""
-        passed = aux[0]
-        singles = joined(jax.vmap(preceding)(states, passed)), joined(passed)
-        stride = num_steps(singles[0]) // num_steps(states)
-        x, y = (jax.vmap(self.chart.coordinates)(side) for side in singles)
-        steps = joined(inputs)
-        path = continued(
-            fitted_operator(x, y, steps),
-            *(x, y, steps, joined(coming), self.chart.coordinates(last), reach),
-        )[stride - 1 :: stride]
-        return jax.vmap(self.chart.place)(repeated(last, len(path)), path)
+        passed, records = made.aux
+        before = jax.vmap(preceding)(made.arguments, passed)
+        singles = Steps(*(joined(tree) for tree in (before, made.inputs, passed, records)))
+        x, y = (jax.vmap(self.chart.coordinates)(s) for s in (singles.arguments, singles.values))
+        fitted = fitted_operator(x, y, singles.inputs)
+        path = super().continued(fitted, singles, joined(coming), last, reach)
+        return _every(_stride_of(coming), path)
 
     def edge_contraction(self, contraction: jax.Array) -> jax.Array:
         """Return 1: the first step may keep an error that the whole stride forgets."""
@@ -156,8 +144,15 @@ def _margin(margin: Callable[[PyTree], jax.Array], aux: PyTree) -> jax.Array:
 
 
 def _predict(recurrence: Recurrence, state: PyTree, bundles: PyTree) -> PyTree:
-    stride = jax.tree.leaves(bundles)[0].shape[1]
-    path = recurrence.guess(state, joined(bundles))
+    return _every(_stride_of(bundles), recurrence.guess(state, joined(bundles)))
+
+
+def _stride_of(bundles: PyTree) -> int:
+    return jax.tree.leaves(bundles)[0].shape[1]
+
+
+def _every(stride: int, path: PyTree) -> PyTree:
+    """Return the unknown states of all that are passed."""
     return at(path, slice(stride - 1, None, stride))
 
 

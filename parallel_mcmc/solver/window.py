@@ -14,7 +14,7 @@ from parallel_mcmc.solver.chaos import CHAOS, PROBATION
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.newton import Iteration, newton_iteration
 from parallel_mcmc.solver.plain_loop import finish_sequentially
-from parallel_mcmc.solver.recurrence import Recurrence
+from parallel_mcmc.solver.recurrence import Recurrence, Steps
 from parallel_mcmc.solver.safeguards import Memory
 from parallel_mcmc.solver.solution import Solution
 from parallel_mcmc.solver.timeaxis import TimeAxis
@@ -97,16 +97,13 @@ def solve_in_windows(
         last, start = at(step.guess, window - 1), carry.done + window
         if not continues:
             return predict(last, start)
-        return recurrence.continued(
-            step.model,
+        arguments, inputs = (
             preceding(carry.anchor, carry.guess),
             section(padded, carry.done, window),
-            step.values,
-            step.aux,
-            section(padded, start, window),
-            last,
-            step.spread * (1 if method.radius is None else method.radius),
         )
+        made = Steps(arguments, inputs, step.values, step.aux)
+        reach = step.spread * (1 if method.radius is None else method.radius)
+        return recurrence.continued(step.model, made, section(padded, start, window), last, reach)
 
     def begin_of(carry: _Carry) -> jax.Array | int:
         """Return the first step of the window."""

@@ -47,6 +47,10 @@ def test_dense_is_the_jacobian():
     np.testing.assert_allclose(linearise(pmc.Dense()).operator.matrix, JACOBIANS, atol=1e-6)
 
 
+def linear(x, u):
+    return jnp.asarray(MATRIX, x.dtype) @ x + u
+
+
 def test_exact_diagonal():
     expected = np.diagonal(JACOBIANS, axis1=1, axis2=2)
     operator = linearise(pmc.Diagonal(None)).operator
@@ -71,9 +75,6 @@ def test_probes_are_kept_for_as_many_iterations_as_said(every, kept):
 
 
 def test_fixed_probes_find_the_chain(x64):
-    def linear(x, u):
-        return jnp.asarray(MATRIX, x.dtype) @ x + u
-
     inputs = jax.random.normal(jax.random.key(1), (200, 3))
     method = pmc.Newton(pmc.Diagonal(2, redraw_every=None))
     found = pmc.solve(linear, jnp.zeros(3), inputs, method=method, scale=10.0)
@@ -96,9 +97,6 @@ def test_surrogates_of_every_shape(value):
 
 @pytest.mark.slow
 def test_sweeps_approach_newtons_method(x64):
-    def linear(x, u):
-        return jnp.asarray(MATRIX, x.dtype) @ x + u
-
     inputs = jax.random.normal(jax.random.key(1), (200, 3))
     methods = [pmc.quasi_deer(None, sweeps=sweeps) for sweeps in (0, 1, 3)] + [pmc.deer()]
     solutions = [pmc.solve(linear, jnp.zeros(3), inputs, method=m, scale=10.0) for m in methods]

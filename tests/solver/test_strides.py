@@ -7,7 +7,7 @@ from solver_reference import loop, problem, step
 import parallel_mcmc as pmc
 from parallel_mcmc.solver import strides
 from parallel_mcmc.solver.buffers import in_parts
-from parallel_mcmc.solver.recurrence import Recurrence, plain_recurrence
+from parallel_mcmc.solver.recurrence import Recurrence, Steps, plain_recurrence
 from parallel_mcmc.solver.system import solve_recurrence
 
 T = 103
@@ -44,11 +44,9 @@ def test_what_enters_a_window_goes_on_by_the_single_steps(x64):
     every = loop(affine, start, drives)
     unknown = every[3::4]
     before = jnp.concatenate([start[None], unknown[:-1]])
-    values, aux = jax.vmap(recurrence.step)(before, bundles)
-    found = recurrence.continued(
-        None, before[:8], bundles[:8], values[:8], jax.tree.map(lambda leaf: leaf[:8], aux),
-        bundles[8:16], unknown[7], jnp.full(2, 1e6),
-    )  # fmt: skip
+    values, aux = jax.vmap(recurrence.step)(before[:8], bundles[:8])
+    made = Steps(before[:8], bundles[:8], values, aux)
+    found = recurrence.continued(None, made, bundles[8:16], unknown[7], jnp.full(2, 1e6))
     np.testing.assert_allclose(found, unknown[8:16], atol=1e-5)
 
 
