@@ -50,6 +50,30 @@ def independent_leaves(
     return tuple(i in alone for i in range(len(leaves)))
 
 
+def read_leaves(function: Callable[..., PyTree], *arguments: PyTree) -> tuple[bool, ...]:
+    """Tell which leaves of the arguments the result of a function depends on.
+
+    Returns
+    -------
+    One flag a leaf, in the order of ``jax.tree.leaves(arguments)``; all true if the function has
+    side effects.
+
+    Examples
+    --------
+    >>> read_leaves(lambda x, pair: x + pair[1], 1.0, (2.0, 3.0))
+    (True, False, True)
+    """
+    leaves, treedef = jax.tree.flatten(arguments)
+
+    def results(*leaves: Any) -> list:
+        return jax.tree.leaves(function(*treedef.unflatten(leaves)))
+
+    closed = jax.make_jaxpr(results)(*leaves)
+    sources = [frozenset([i]) for i in range(len(leaves))]
+    read = frozenset[int]().union(*_dependence(closed.jaxpr, sources))
+    return tuple(bool(closed.effects) or i in read for i in range(len(leaves)))
+
+
 def _dependence(jaxpr: Any, sources: Sequence[Leaves]) -> list[Leaves]:
     """Return the leaves that each output depends on, given those of each input."""
     known: dict[Any, Leaves] = dict(zip(jaxpr.invars, sources, strict=True))

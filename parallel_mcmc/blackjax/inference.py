@@ -76,9 +76,11 @@ def run_inference_algorithm(
     solver
         ``"parallel"``, ``"sequential"``, a :class:`parallel_mcmc.Newton` method,
         :class:`parallel_mcmc.Shooting`, or ``"auto"``: parallel on an accelerator; on a CPU what a
-        trial finds faster, where ``blackjax.mala`` or ``blackjax.hmc`` make 256 steps or more and
-        the call is not traced, as by ``jax.jit``, else the sequential loop. The steps are the
-        same, up to the tolerance of :func:`parallel_mcmc.solve`.
+        trial finds faster, where ``blackjax.mala`` or ``blackjax.hmc`` make 256 steps or more.
+        What is traced, as by ``jax.jit``, cannot be timed: there this package's own loop makes
+        their steps, if ``transform`` reads neither the proposal nor the momentum. All else is left
+        to BlackJAX's step in a loop, as by ``"sequential"``. The steps are the same, up to the
+        tolerance of :func:`parallel_mcmc.solve`.
     window
         Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator.
 
@@ -167,7 +169,7 @@ def run_algorithm(
     if num_steps:
         initial_state = settled(inference_algorithm.step, initial_state, keys[0])
     try:
-        plan = choose_plan(inference_algorithm, solver, window, initial_state, keys)
+        plan = choose_plan(inference_algorithm, solver, window, initial_state, keys, transform)
         return _run_segments(plan, transform, initial_state, keys, progress_bar)
     except NotSolvable as error:
         warnings.warn(
@@ -213,8 +215,7 @@ def _run_segments(
     total = keys.shape[0]
     if not progress_bar or any_traced(state, keys) or total == 0:
         return _run(plan, transform, state, keys)
-    window = 1 if isinstance(plan, SequentialPlan) else plan.window
-    segments = max(1, min(SEGMENTS, total // max(window, 50)))
+    segments = max(1, min(SEGMENTS, total // max(plan.window, 50)))
     # Two lengths at most, so that no more programs are compiled.
     stops = np.linspace(0, total, segments + 1).astype(int)
     runs = []

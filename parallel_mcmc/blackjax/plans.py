@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._tree import STATIC, PyTree, any_traced, as_partial, pytree
+from parallel_mcmc.blackjax.dependence import read_leaves
 from parallel_mcmc.blackjax.generic import NotSolvable, as_steps, default_method, native_method
-from parallel_mcmc.blackjax.recognise import recognised
+from parallel_mcmc.blackjax.recognise import both_steps, recognised
 from parallel_mcmc.choice.auto import choose
 from parallel_mcmc.choice.runner import choose_runner
 from parallel_mcmc.kernels import Kernel
-from parallel_mcmc.kernels.chain import InLanes, Parallel, Sequential
+from parallel_mcmc.kernels.chain import InLanes, Runner, Sequential
 from parallel_mcmc.solver.chart import is_real
 from parallel_mcmc.solver.defaults import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.method import Newton
@@ -48,6 +50,7 @@ class SequentialPlan:
     """The algorithm's own step, in a loop."""
 
     step: Callable[..., tuple[PyTree, PyTree]]
+    window: ClassVar[int] = 1
 
     def run(self, transform: Callable, state: PyTree, keys: jax.Array) -> Run:
         """Make one step for each of ``keys``."""
@@ -67,11 +70,11 @@ class NativePlan:
 
     step: Callable[..., tuple[PyTree, PyTree]]
     kernel: Kernel
-    runner: Parallel | InLanes
+    runner: Runner
 
     @property
     def window(self) -> int:
-        """Steps solved for together."""
+        """Steps found together."""
         return self.runner.window
 
     def run(self, transform: Callable, state: PyTree, keys: jax.Array) -> Run:
@@ -95,6 +98,15 @@ class NativePlan:
             solution.iterations,
             solution.fallback_steps,
         )
+
+    def asks_for_more(self, transform: Callable, state: PyTree, key: jax.Array) -> bool:
+        """Whether ``transform`` reads what only BlackJAX's own step tells, such as the proposal."""
+        theirs, ours = jax.eval_shape(partial(both_steps, self.step), self.kernel, state, key)
+        info = theirs[1]
+        reads = read_leaves(transform, state, info)[-len(jax.tree.leaves(info)) :]
+        read = jax.tree.unflatten(jax.tree.structure(info), reads)
+        more = {name: getattr(read, name) for name in info._fields if name not in ours[1]._fields}
+        return any(jax.tree.leaves(more))
 
 
 @pytree
@@ -129,23 +141,30 @@ class GenericPlan:
         )
 
 
-def _measured_plan(
-    algorithm: Any, window: int | None, state: PyTree, keys: jax.Array
+def _plan_on_cpu(
+    algorithm: Any, window: int | None, transform: Callable, state: PyTree, keys: jax.Array
 ) -> SequentialPlan | NativePlan:
-    """Return the faster on a CPU, where the numbers are known and a kernel of ours fits.
+    """Return the faster on a CPU: shooting, our loop or BlackJAX's.
 
-    What is traced, by ``jax.jit`` for example, cannot be timed, and a short run is not worth it.
+    What is traced, by ``jax.jit`` for example, cannot be timed: then it is our loop, which draws
+    all random numbers in one batch. A short run is not worth a trial.
     """
     step = as_partial(algorithm.step)
-    if any_traced(state, keys) or len(keys) < LEAST_MEASURED or hasattr(algorithm, "sample"):
+    short = len(keys) < LEAST_MEASURED
+    if hasattr(algorithm, "sample") or len(keys) == 0 or (short and not any_traced(state, keys)):
         return SequentialPlan(step)
-    kernel = recognised(algorithm, state, keys[0])
-    if kernel is None:
+    found = recognised(algorithm, state, keys[0])
+    if found is None:
         return SequentialPlan(step)
-    runner, _ = choose("auto", window, kernel, *jax.tree.map(lambda x: x[None], (state, keys)))
-    return (
-        SequentialPlan(step) if isinstance(runner, Sequential) else NativePlan(step, kernel, runner)
-    )
+    runner: Runner = Sequential()
+    if not (short or found.traced):
+        one = jax.tree.map(lambda leaf: leaf[None], (state, keys))
+        runner, _ = choose("auto", window, found.kernel, *one)
+    plan = NativePlan(step, found.kernel, runner)
+    if isinstance(runner, Sequential) and plan.asks_for_more(transform, state, keys[0]):
+        # To make that would take every step once more.
+        return SequentialPlan(step)
+    return plan
 
 
 def _tolerance(state: PyTree) -> float:
@@ -163,6 +182,7 @@ def choose_plan(
     window: int | None,
     state: PyTree,
     keys: jax.Array,
+    transform: Callable,
 ) -> SequentialPlan | NativePlan | GenericPlan:
     """Return how the steps of ``algorithm`` are found, for the arguments of the entry function.
 
@@ -175,18 +195,18 @@ def choose_plan(
     """
     runner = choose_runner(solver, window, max(keys.shape[0], 1))
     if isinstance(solver, str) and solver == "auto" and isinstance(runner, Sequential):
-        return _measured_plan(algorithm, window, state, keys)
+        return _plan_on_cpu(algorithm, window, transform, state, keys)
     if isinstance(runner, Sequential) or keys.shape[0] == 0:
         return SequentialPlan(as_partial(algorithm.step))
     if hasattr(algorithm, "sample"):
         raise NotSolvable("it is a variational one, whose steps are no Markov chain")
     step, given = as_partial(algorithm.step), solver if isinstance(solver, Newton) else None
-    kernel = recognised(algorithm, state, keys[0])
+    found = recognised(algorithm, state, keys[0])
     if isinstance(runner, InLanes):
-        if kernel is None:
+        if found is None:
             raise NotSolvable("pmc.Shooting() is for blackjax.mala and blackjax.hmc")
-        return NativePlan(step, kernel, runner)
-    if kernel is None:
+        return NativePlan(step, found.kernel, runner)
+    if found is None:
         return GenericPlan(step, as_partial(algorithm.init), given, runner.window)
     method = given or native_method(state.position)
-    return NativePlan(step, kernel, dataclasses.replace(runner, method=method))
+    return NativePlan(step, found.kernel, dataclasses.replace(runner, method=method))

@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import blackjax
 import jax
@@ -23,7 +23,15 @@ from parallel_mcmc._tree import PyTree, any_traced
 from parallel_mcmc.kernels import Kernel, hmc, mala
 
 
-def recognised(algorithm: Any, state: PyTree, key: jax.Array) -> Kernel | None:
+class Recognised(NamedTuple):
+    """A kernel of ours that takes the steps of an algorithm."""
+
+    kernel: Kernel
+    traced: bool
+    """Whether numbers that a step needs are traced, those in closures included."""
+
+
+def recognised(algorithm: Any, state: PyTree, key: jax.Array) -> Recognised | None:
     """Return our kernel for ``algorithm``, or None if there is none that takes the same steps.
 
     Parameters
@@ -41,9 +49,31 @@ def recognised(algorithm: Any, state: PyTree, key: jax.Array) -> Kernel | None:
     with jax.ensure_compile_time_eval():
         for name in OURS:
             kernel = _kernel(name, algorithm.step)
-            if kernel is not None and _fits(name, algorithm.step, kernel, state, key):
-                return kernel
+            if kernel and (found := _if_same(name, algorithm.step, kernel, state, key)):
+                return found
     return None
+
+
+def _if_same(
+    name: str, step: Callable, kernel: Kernel, state: PyTree, key: jax.Array
+) -> Recognised | None:
+    """Return the kernel if its step is the same."""
+    traced = any_traced(state, key, kernel)
+    both = functools.partial(both_steps, step)
+    try:
+        theirs, ours = (
+            jax.eval_shape(both, kernel, state, key) if traced else both(kernel, state, key)
+        )
+    except ValueError:
+        # A metric of another size than the position.
+        return None
+    if not _alike_in_shape(theirs, ours):
+        return None
+    # A log density may close over what is traced.
+    traced = traced or any_traced(theirs, ours)
+    # What is traced cannot be looked at: compare on a problem of our own.
+    same = _known_to_agree(name) if traced else _agree(theirs, ours)
+    return Recognised(kernel, traced) if same else None
 
 
 def _kernel(name: str, step: Callable) -> Kernel | None:
@@ -56,13 +86,6 @@ def _kernel(name: str, step: Callable) -> Kernel | None:
     except (TypeError, ValueError):
         # Settings that BlackJAX takes and our kernels do not.
         return None
-
-
-def _fits(name: str, step: Callable, kernel: Kernel, state: PyTree, key: jax.Array) -> bool:
-    if any_traced(state, key, kernel):
-        # The numbers cannot be looked at: compare on a problem of our own.
-        return _known_to_agree(name)
-    return _agree(step, kernel, state, key)
 
 
 def _mala(settings: Mapping[str, Any]) -> Kernel:
@@ -157,30 +180,36 @@ def _known_to_agree(name: str) -> bool:
     algorithm = _reference(name)
     kernel = _kernel(name, algorithm.step)
     state = algorithm.init(jnp.array([1.0, -0.5]))
-    return kernel is not None and _agree(algorithm.step, kernel, state, jax.random.key(0))
+    return kernel is not None and _agree(
+        *both_steps(algorithm.step, kernel, state, jax.random.key(0))
+    )
 
 
-def _agree(step: Callable, kernel: Kernel, state: PyTree, key: jax.Array) -> bool:
-    """Whether one step of ours and one of theirs are equal up to rounding."""
-    try:
-        (theirs, their_info), (ours, our_info) = _both_steps(step, kernel, state, key)
-    except ValueError:
-        # A metric of another size than the position.
-        return False
-    if jax.eval_shape(lambda: tuple(ours)) != jax.eval_shape(lambda: tuple(theirs)):
-        return False
+def _agree(theirs: tuple, ours: tuple) -> bool:
+    """Whether two steps, each a state and an info, are equal up to rounding."""
+    (their_state, their_info), (our_state, our_info) = theirs, ours
     known = [name for name in our_info._fields if name in their_info._fields]
     pairs = zip(
-        jax.tree.leaves((tuple(ours), [getattr(our_info, name) for name in known])),
-        jax.tree.leaves((tuple(theirs), [getattr(their_info, name) for name in known])),
+        jax.tree.leaves((tuple(our_state), [getattr(our_info, name) for name in known])),
+        jax.tree.leaves((tuple(their_state), [getattr(their_info, name) for name in known])),
         strict=True,
     )
-    rounding = float(jnp.finfo(theirs.logdensity.dtype).eps) ** 0.5
+    rounding = float(jnp.finfo(their_state.logdensity.dtype).eps) ** 0.5
     return all(np.allclose(a, b, rtol=rounding, atol=rounding, equal_nan=True) for a, b in pairs)
 
 
+def _alike_in_shape(theirs: tuple, ours: tuple) -> bool:
+    """Whether two steps, each a state and an info, lead to states of one shape and dtype."""
+    shapes = [
+        jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tuple(state))
+        for state, _ in (theirs, ours)
+    ]
+    return shapes[0] == shapes[1]
+
+
 @functools.partial(jax.jit, static_argnums=0)
-def _both_steps(step: Callable, kernel: Kernel, state: PyTree, key: jax.Array) -> Any:
+def both_steps(step: Callable, kernel: Kernel, state: PyTree, key: jax.Array) -> Any:
+    """Return a step of theirs and one of ours, each a state and an info."""
     bound = kernel.bind(state.position)
     flat, info = bound.recurrence.step(bound.enter(state), bound.draw(key))
     return step(key, state), (bound.leave(flat), info)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,21 +109,33 @@ class Parallel:
 class Sequential:
     """Run a chain by the plain loop, with all its randomness drawn in one batch."""
 
+    window: ClassVar[int] = 1
+    """Draws that are found together."""
+
     def run(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> Chain:
         """Return the chain that follows ``state``, one draw for each of ``keys``."""
+        solution, info = self.solve(kernel, state, keys)
+        bound = kernel.bind(state.position)
+        gradients = solution.evaluations * bound.gradients_per_step
+        return Chain(jax.vmap(bound.leave)(solution.states), info, _stats_of(solution, gradients))
+
+    def solve(self, kernel: Kernel, state: PyTree, keys: jax.Array) -> tuple[Solution, PyTree]:
+        """Return the states in whitened coordinates, as a solver would, and the infos."""
         bound = kernel.bind(state.position)
         states, info = run_sequentially(
             bound.recurrence, bound.enter(state), jax.vmap(bound.draw)(keys)
         )
-        total = keys.shape[0]
-        stats = ChainStats(
+        solution = Solution(
+            states=states,
             converged=jnp.array(True),
             iterations=jnp.array(0),
-            gradient_evaluations=jnp.array(total * bound.gradients_per_step),
+            evaluations=jnp.array(keys.shape[0]),
             residual=jnp.zeros(()),
             fallback_steps=jnp.array(0),
+            residual_history=jnp.zeros(0),
+            growth=jnp.array(jnp.nan),
         )
-        return Chain(jax.vmap(bound.leave)(states), info, stats)
+        return solution, info
 
 
 @pytree

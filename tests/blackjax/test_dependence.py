@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from parallel_mcmc.blackjax.dependence import independent_leaves, primitives_of
+from parallel_mcmc.blackjax.dependence import independent_leaves, primitives_of, read_leaves
 
 KEY = jax.random.key(0)
 
@@ -59,6 +59,16 @@ def test_side_effects():
         return x, None
 
     assert independent_leaves(step, KEY, jnp.ones(2)) is None
+    assert read_leaves(lambda pair: step(KEY, pair[0])[0], (1.0, 2.0)) == (True, True)
+
+
+def test_leaves_that_a_function_reads():
+    def keep(state, info):
+        return {"x": state["x"], "y": jax.jit(jnp.sin)(info["a"]) + 0 * info["b"], "one": 1}
+
+    state, info = {"w": jnp.ones(3), "x": 1.0}, {"a": 1.0, "b": 2.0, "c": 3}
+    assert read_leaves(keep, state, info) == (False, True, True, True, False)
+    assert read_leaves(lambda state, info: None, state, info) == (False,) * 5
 
 
 def test_primitives_inside_loops_and_branches():

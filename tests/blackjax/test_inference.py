@@ -99,6 +99,46 @@ def test_under_jit_and_vmap(x64, name, solver):
     assert_same(jax.jit(ours)(keys, states), wanted, 1e-6)
 
 
+def keep(state, info):
+    return state.position, info.acceptance_rate, info.energy
+
+
+@pytest.mark.parametrize("count", [60, 300])
+@pytest.mark.parametrize("name", ["hmc", "mala"])
+def test_our_loop_under_jit_and_vmap(x64, name, count):
+    """Without the proposals, it is the package's own loop where the call is traced."""
+    algorithm = hmc() if name == "hmc" else blackjax.mala(logdensity, 0.3)
+    states, keys = states_of(algorithm, 3), jax.random.split(jax.random.key(1), 3)
+
+    def run(loop):
+        return jax.jit(
+            jax.vmap(lambda k, s: loop(k, algorithm, count, initial_state=s, transform=KEEP[name]))
+        )
+
+    wanted = run(theirs)(keys, states)
+    assert_same(run(run_inference_algorithm)(keys, states), wanted, 1e-8)
+
+
+KEEP = {"hmc": keep, "mala": lambda state, info: (state.position, info.is_accepted)}
+
+
+@pytest.mark.parametrize("count", [60, 300])
+def test_gradients_of_a_log_density_that_closes_over_a_tracer(x64, count):
+    state = blackjax.mala.init(jnp.ones(2), lambda x: -0.5 * jnp.sum(x**2))
+
+    def last(loop, scale):
+        algorithm = blackjax.mala(lambda x: -0.5 * jnp.sum((x / scale) ** 2), 0.1)
+        options = {"initial_state": state, "transform": KEEP["mala"]}
+        return loop(jax.random.key(0), algorithm, count, **options)[1][0][-1, 0]
+
+    ours, wanted = (
+        jax.grad(lambda scale, loop=loop: last(loop, scale))(2.0)
+        for loop in (run_inference_algorithm, theirs)
+    )
+    assert jnp.isfinite(wanted) and wanted != 0
+    np.testing.assert_allclose(ours, wanted, rtol=1e-8)
+
+
 @pytest.mark.slow
 def test_a_setting_may_be_traced(x64):
     state = jax.tree.map(lambda leaf: leaf[0], states_of(hmc(), 1))

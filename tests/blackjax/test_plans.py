@@ -7,7 +7,7 @@ import pytest
 import parallel_mcmc as pmc
 from parallel_mcmc.blackjax import plans
 from parallel_mcmc.blackjax.generic import LARGEST_DENSE, NotSolvable
-from parallel_mcmc.kernels.chain import InLanes
+from parallel_mcmc.kernels.chain import InLanes, Sequential
 
 
 def logdensity(x):
@@ -17,9 +17,24 @@ def logdensity(x):
 KEYS = jax.random.split(jax.random.key(0), 10)
 
 
-def plan(algorithm, solver="parallel", dim=2):
+def keep_all(state, info):
+    return state, info
+
+
+def keep_known(state, info):
+    return state.position, info.acceptance_rate
+
+
+def plan(algorithm, solver="parallel", dim=2, keys=KEYS, transform=keep_all):
     state = algorithm.init(jnp.ones(dim))
-    return plans.choose_plan(algorithm, solver, None, state, KEYS)
+    return plans.choose_plan(algorithm, solver, None, state, keys, transform)
+
+
+def plan_in_jit(algorithm, keys, **options):
+    """Return the plan for a run whose keys are traced."""
+    made = []
+    jax.eval_shape(lambda keys: made.append(plan(algorithm, "auto", keys=keys, **options)), keys)
+    return made[0]
 
 
 def test_mala_and_hmc_are_solved_by_our_kernels():
@@ -49,10 +64,9 @@ def test_a_window_is_no_longer_than_the_chain():
 
 
 def test_lanes_are_taken_where_they_are_found_faster(monkeypatch):
-    """What the clock says decides; within jit there is none."""
+    """What the clock says decides."""
     keys = jax.random.split(jax.random.key(0), plans.LEAST_MEASURED)
     algorithm = blackjax.mala(logdensity, 0.3)
-    state = algorithm.init(jnp.zeros(2))
     asked = []
 
     def choose(solver, window, kernel, states, keys):
@@ -60,24 +74,46 @@ def test_lanes_are_taken_where_they_are_found_faster(monkeypatch):
         return InLanes(4, 128), None
 
     monkeypatch.setattr(plans, "choose", choose)
-    chosen = plans.choose_plan(algorithm, "auto", None, state, keys)
+    chosen = plan(algorithm, "auto", keys=keys)
     assert isinstance(chosen, plans.NativePlan) and chosen.runner == InLanes(4, 128)
     ((_, states, shape),) = asked
     assert states.position.shape == (1, 2) and shape == (1, len(keys))
-    short = plans.choose_plan(algorithm, "auto", None, state, keys[:-1])
-    assert isinstance(short, plans.SequentialPlan)
+    assert isinstance(plan(algorithm, "auto", keys=keys[:-1]), plans.SequentialPlan)
     other = blackjax.barker_proposal(logdensity, 0.3)
-    chosen = plans.choose_plan(other, "auto", None, other.init(jnp.zeros(2)), keys)
-    assert isinstance(chosen, plans.SequentialPlan)
-
-    def traced(keys):
-        assert isinstance(
-            plans.choose_plan(algorithm, "auto", None, state, keys), plans.SequentialPlan
-        )
-        return keys
-
-    jax.eval_shape(traced, keys)
+    assert isinstance(plan(other, "auto", keys=keys), plans.SequentialPlan)
+    plan_in_jit(algorithm, keys)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("count", [1, plans.LEAST_MEASURED])
+def test_what_is_traced_is_run_by_our_loop(count):
+    """Nothing can be timed; but it records no proposal, and not all is known of other steps."""
+    keys = jax.random.split(jax.random.key(0), count)
+    hmc = blackjax.hmc(logdensity, 0.3, jnp.ones(2), 3)
+    chosen = plan_in_jit(hmc, keys, transform=keep_known)
+    assert isinstance(chosen, plans.NativePlan) and chosen.runner == Sequential()
+    assert chosen.window == 1
+
+    def keep_energy_of_proposal(state, info):
+        return state.position, {"H": info.proposal.logdensity}
+
+    for transform in (keep_all, keep_energy_of_proposal):
+        assert isinstance(plan_in_jit(hmc, keys, transform=transform), plans.SequentialPlan)
+    other = blackjax.barker_proposal(logdensity, 0.3)
+    assert isinstance(plan_in_jit(other, keys, transform=keep_known), plans.SequentialPlan)
+
+
+def test_our_loop_where_a_trial_finds_nothing_faster(monkeypatch):
+    monkeypatch.setattr(plans, "choose", lambda *question: (Sequential(), None))
+    keys = jax.random.split(jax.random.key(0), plans.LEAST_MEASURED)
+    mala, hmc = blackjax.mala(logdensity, 0.3), blackjax.hmc(logdensity, 0.3, jnp.ones(2), 3)
+    # Of MALA, BlackJAX tells no more than our loop knows.
+    for algorithm, transform in ((hmc, keep_known), (mala, keep_all)):
+        chosen = plan(algorithm, "auto", keys=keys, transform=transform)
+        assert isinstance(chosen, plans.NativePlan) and chosen.runner == Sequential()
+    assert isinstance(plan(hmc, "auto", keys=keys), plans.SequentialPlan)
+    asked_for = plan(hmc, "sequential", keys=keys, transform=keep_known)
+    assert isinstance(asked_for, plans.SequentialPlan)
 
 
 def test_shooting_draws_the_same_chain(x64):
@@ -86,7 +122,7 @@ def test_shooting_draws_the_same_chain(x64):
     state = algorithm.init(jnp.zeros(2))
 
     def run(solver):
-        chosen = plans.choose_plan(algorithm, solver, None, state, keys)
+        chosen = plans.choose_plan(algorithm, solver, None, state, keys, keep_all)
         return chosen.run(lambda state, info: (state, info.is_accepted), state, keys)
 
     ours, theirs = run(pmc.Shooting(6)), run("sequential")
@@ -96,4 +132,4 @@ def test_shooting_draws_the_same_chain(x64):
     )
     with pytest.raises(NotSolvable, match="blackjax.mala and blackjax.hmc"):
         other = blackjax.barker_proposal(logdensity, 0.3)
-        plans.choose_plan(other, pmc.Shooting(6), None, other.init(jnp.zeros(2)), keys)
+        plan(other, pmc.Shooting(6), keys=keys)

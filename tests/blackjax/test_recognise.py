@@ -22,7 +22,8 @@ ONES = jnp.ones(2)
 
 
 def kernel_of(algorithm, position=ONES):
-    return recognised(algorithm, algorithm.init(position), KEY)
+    found = recognised(algorithm, algorithm.init(position), KEY)
+    return None if found is None else found.kernel
 
 
 @pytest.mark.parametrize("step_size", [0.3, jnp.array(0.3)])
@@ -88,9 +89,36 @@ def test_traced_states_are_compared_on_another_problem():
 
     @jax.jit
     def trace(x):
-        found.append(kernel_of(algorithm, x))
+        found.append(recognised(algorithm, algorithm.init(x), KEY))
         return x
 
     trace(jnp.ones(2))
-    assert isinstance(found[0], HMC)
+    assert isinstance(found[0].kernel, HMC) and found[0].traced
+    assert not recognised(algorithm, algorithm.init(ONES), KEY).traced
     assert recognise._known_to_agree("hmc") and recognise._known_to_agree("mala")
+
+
+def test_a_log_density_that_closes_over_what_is_traced():
+    state = blackjax.mala.init(ONES, logdensity)
+    found = []
+
+    def trace(scale):
+        algorithm = blackjax.mala(lambda x: logdensity(x / scale), 0.3)
+        found.append(recognised(algorithm, state, KEY))
+        return scale
+
+    for transformed in (jax.jit(trace), jax.grad(trace)):
+        transformed(2.0)
+    assert len(found) == 2 and all(f.traced and isinstance(f.kernel, MALA) for f in found)
+
+
+def test_a_traced_state_of_another_size_than_the_metric_is_not_taken():
+    algorithm = blackjax.hmc(logdensity, 0.3, jnp.ones(3), 5)
+    found = []
+
+    def trace(x):
+        found.append(kernel_of(algorithm, x))
+        return x
+
+    jax.eval_shape(trace, ONES)
+    assert found == [None] and kernel_of(algorithm) is None
