@@ -76,10 +76,12 @@ def measure_coupling(
     starts = [starts_near(kernel, state, count, seed) for seed in range(runs)]
     starts = jax.block_until_ready(starts)
     run_of = [partial(side_by_side, kernel, state, start, keys) for start in starts]
-    outcomes, seconds = timed_steps(run_of, steps)
+    idle = idle_seconds(run_of[0])
+    outcomes, times = zip(*(clocked(run, steps) for run in run_of), strict=True)
     paths = np.concatenate([np.asarray(path, float) for path, _ in outcomes], axis=1)
     distances = np.abs(paths[:, 1:] - paths[:, :1]).max(axis=-1)
-    return meeting(distances, default_tolerance(outcomes[0][0].dtype), total), seconds
+    found = meeting(distances, default_tolerance(outcomes[0][0].dtype), total)
+    return found, time_of_step(times[1:], steps, idle)
 
 
 def step_time(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeats: int) -> StepTime:
@@ -94,23 +96,24 @@ def step_time(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeat
     count
         Number of chains.
     repeats
-        How often all are made.
+        How often all are made, after a first step.
     """
     starts = jax.block_until_ready(starts_near(kernel, state, count))
     run = partial(side_by_side, kernel, state, starts, keys)
-    return timed_steps([run] * repeats, len(keys))[1]
+    idle = idle_seconds(run)
+    clocked(run, 1)
+    return time_of_step([clocked(run, len(keys))[1] for _ in range(repeats)], len(keys), idle)
 
 
-def timed_steps(runs: Sequence[Callable[[int], Any]], steps: int) -> tuple[list[Any], StepTime]:
-    """Return what runs of one program return after so many steps, and what a step takes.
+def time_of_step(times: Sequence[float], steps: int, idle: Sequence[float]) -> StepTime:
+    """Return what a step takes, of the seconds of runs of so many and of calls that make none.
 
     By the fastest run, less the fastest of calls that make no step: other work of the machine only
-    ever adds. The first run is left out where there are more: it meets all memory cold.
+    ever adds. The first step of a program takes several times as long, with memory cold and what
+    its products of matrices keep not yet made, and is in none of the runs.
     """
-    idle = idle_seconds(runs[0])
-    outcomes, times = zip(*(clocked(run, steps) for run in runs), strict=True)
-    seconds = max(min(times[1:] or times) - min(idle), 0.0)
-    return list(outcomes), StepTime(seconds / steps, (median(idle) - min(idle)) / steps)
+    seconds = max(min(times) - min(idle), 0.0)
+    return StepTime(seconds / steps, (median(idle) - min(idle)) / steps)
 
 
 def idle_seconds(run: Callable[[int], Any]) -> list[float]:
