@@ -6,6 +6,7 @@ import numpy as np
 
 import parallel_mcmc as pmc
 from parallel_mcmc._tree import num_steps
+from parallel_mcmc.choice import auto, coupling, cpu, measure
 
 LARGE = 100_000
 """Rows whose reading is more than the caches of the CPU of these tests hold."""
@@ -40,3 +41,36 @@ def is_of_lanes(run):
     """Tell the lanes from the loop: all of them begin at the same state."""
     positions = np.asarray(run.args[2].position)
     return len(positions) > 1 and bool(np.all(positions == positions[0]))
+
+
+def with_clock(monkeypatch):
+    """Return what replaces the clock by the seconds of a step, one in a batch and one in parallel.
+
+    Nothing is remembered of earlier tests, and the caches of the CPU are small.
+    """
+    monkeypatch.setattr(cpu, "SMALL_TRAFFIC", 1e6)
+    monkeypatch.setattr(auto, "_remembered", type(auto._remembered)())
+
+    def setting(one, batch, solved=None):
+        calls = []
+
+        def timed(run, *args):
+            calls.append((run, *args))
+            keys = len(args[-1])
+            if run is measure.evaluate_batch:
+                return None, batch * keys
+            return None, solved * keys
+
+        def clocked(run, steps):
+            calls.append((run, steps))
+            count = chains_of(run)
+            of_lanes = batch(count) if callable(batch) else batch
+            each = of_lanes if is_of_lanes(run) else one
+            # A call takes a while by itself.
+            return run(steps), each * count * steps + 7.0
+
+        monkeypatch.setattr(measure, "timed_apart", timed)
+        monkeypatch.setattr(coupling, "clocked", clocked)
+        return calls
+
+    return setting

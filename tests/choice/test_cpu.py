@@ -2,14 +2,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from choosing import LARGE, gaussian, problem
+from choosing import LARGE, gaussian, problem, with_clock
 
 import parallel_mcmc as pmc
 from parallel_mcmc.choice import auto, cpu, measure
 from parallel_mcmc.choice.auto import choose
 from parallel_mcmc.kernels.chain import InLanes, Parallel, Sequential
 
-pytestmark = pytest.mark.usefixtures("small_caches_and_no_memory")
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    return with_clock(monkeypatch)
 
 
 def test_a_short_run_of_small_steps_is_left_to_the_loop_and_nothing_is_timed(clock):

@@ -2,13 +2,16 @@ import itertools
 import re
 
 import pytest
-from choosing import chains_of, gaussian, is_of_lanes, problem
+from choosing import chains_of, gaussian, is_of_lanes, problem, with_clock
 
-from parallel_mcmc.choice import coupling, lanes
+from parallel_mcmc.choice import coupling, lanes_or_loop
 from parallel_mcmc.choice.auto import choose
 from parallel_mcmc.kernels.chain import InLanes, Sequential
 
-pytestmark = pytest.mark.usefixtures("small_caches_and_no_memory")
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    return with_clock(monkeypatch)
 
 
 @pytest.mark.parametrize("chains", [1, 4])
@@ -17,7 +20,9 @@ def test_chains_that_meet_are_drawn_in_lanes(clock, chains):
     runner, chosen = choose("auto", None, *gaussian(chains=chains))
     assert isinstance(runner, InLanes) and runner.lanes == chosen.lanes
     meeting = int(re.search(r"after some (\d+)", chosen.reason)[1])
-    assert runner.lanes == lanes.best_lanes(meeting, 4000, chains, 128, 100.0) <= 128 // chains
+    assert (
+        runner.lanes == lanes_or_loop.best_lanes(meeting, 4000, chains, 128, 100.0) <= 128 // chains
+    )
     assert chosen.solver == "shooting" and chosen.window == runner.window <= 4000
     assert chosen.lyapunov_exponent < -0.1 and 0 < chosen.lyapunov_error < 0.05
     # A batch is four times cheaper; what the last of the lanes takes to meet comes on top.
@@ -27,7 +32,7 @@ def test_chains_that_meet_are_drawn_in_lanes(clock, chains):
     assert f"in {runner.lanes} lanes" in chosen.reason
     # No more than 5 % of the run, where steps are three times cheaper in a batch.
     taken = sum(
-        steps * chains_of(run) / (lanes.BATCH_GAIN if is_of_lanes(run) else 1)
+        steps * chains_of(run) / (lanes_or_loop.BATCH_GAIN if is_of_lanes(run) else 1)
         for run, steps in calls
     )
     assert 0.02 * 4000 * chains < taken <= 0.05 * 4000 * chains
@@ -44,7 +49,7 @@ def test_no_other_number_of_lanes_is_expected_to_be_cheaper(draws, chains, share
         return batch * (1 + again if lanes > 1 else 1)
 
     allowed = [2**i for i in range(8) if 2**i * chains <= 128 and 2**i * draws * 1.25 <= 2048]
-    best = lanes.best_lanes(draws, 2048, chains, 128, shared)
+    best = lanes_or_loop.best_lanes(draws, 2048, chains, 128, shared)
     assert best in allowed and all(cost(best) <= cost(other) for other in allowed)
 
 
@@ -65,7 +70,7 @@ def test_steps_too_quick_to_be_timed_share_their_overhead(clock):
 
 def test_quick_steps_that_move_more_than_a_loop_costs_are_compared(clock, monkeypatch):
     """434 rows, 4 chains, 20 steps in 0.13 ms: three times as slow in lanes, which were taken."""
-    monkeypatch.setattr(lanes, "TINY_TRAFFIC", 1.0)
+    monkeypatch.setattr(lanes_or_loop, "TINY_TRAFFIC", 1.0)
     clock(1e-9, 3e-9)
     runner, chosen = choose("auto", None, *gaussian())
     assert runner == Sequential() and "by the loop and" in chosen.reason
@@ -105,13 +110,13 @@ def test_lanes_that_seem_no_faster_are_timed_for_longer(clock, seems, again, pay
     assert isinstance(runner, InLanes) == bool(pays)
     longer = made()[first:]
     assert len(longer) > 2 if again else not longer
-    assert sum(longer[2:]) * 1e-4 * seems <= lanes.LONGER_TRIAL
+    assert sum(longer[2:]) * 1e-4 * seems <= lanes_or_loop.LONGER_TRIAL
 
 
 def test_there_are_no_more_lanes_than_a_batch_of_many(clock):
     clock(1.0, 0.25)
     runner, _ = choose("auto", None, *gaussian(200_000, chains=4))
-    assert runner.lanes == lanes.MOST_LANES // 4
+    assert runner.lanes == lanes_or_loop.MOST_LANES // 4
 
 
 def test_the_lanes_that_are_taken_are_those_that_were_timed(clock):
