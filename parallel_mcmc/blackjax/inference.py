@@ -169,7 +169,7 @@ def run_algorithm(
     if num_steps:
         initial_state = settled(inference_algorithm.step, initial_state, keys[0])
     try:
-        plan = choose_plan(inference_algorithm, solver, window, initial_state, keys, transform)
+        plan = choose_plan(inference_algorithm, solver, window, initial_state, keys)
         return _run_segments(plan, transform, initial_state, keys, progress_bar)
     except NotSolvable as error:
         warnings.warn(

@@ -99,8 +99,26 @@ class NativePlan:
             solution.fallback_steps,
         )
 
-    def asks_for_more(self, transform: Callable, state: PyTree, key: jax.Array) -> bool:
-        """Whether ``transform`` reads what only BlackJAX's own step tells, such as the proposal."""
+
+@pytree
+@dataclasses.dataclass(frozen=True)
+class LoopPlan:
+    """The steps in our loop, or in BlackJAX's where ``transform`` reads what only that tells.
+
+    That is the proposal, for example: to make it would take every step of ours once more.
+    """
+
+    step: Callable[..., tuple[PyTree, PyTree]]
+    kernel: Kernel
+    window: ClassVar[int] = 1
+
+    def run(self, transform: Callable, state: PyTree, keys: jax.Array) -> Run:
+        """Make one step for each of ``keys``."""
+        if self._asks_for_more(transform, state, keys[0]):
+            return SequentialPlan(self.step).run(transform, state, keys)
+        return NativePlan(self.step, self.kernel, Sequential()).run(transform, state, keys)
+
+    def _asks_for_more(self, transform: Callable, state: PyTree, key: jax.Array) -> bool:
         theirs, ours = jax.eval_shape(partial(both_steps, self.step), self.kernel, state, key)
         info = theirs[1]
         reads = read_leaves(transform, state, info)[-len(jax.tree.leaves(info)) :]
@@ -142,8 +160,8 @@ class GenericPlan:
 
 
 def _plan_on_cpu(
-    algorithm: Any, window: int | None, transform: Callable, state: PyTree, keys: jax.Array
-) -> SequentialPlan | NativePlan:
+    algorithm: Any, window: int | None, state: PyTree, keys: jax.Array
+) -> SequentialPlan | LoopPlan | NativePlan:
     """Return the faster on a CPU: shooting, our loop or BlackJAX's.
 
     What is traced, by ``jax.jit`` for example, cannot be timed: then it is our loop, which draws
@@ -160,11 +178,9 @@ def _plan_on_cpu(
     if not (short or found.traced):
         one = jax.tree.map(lambda leaf: leaf[None], (state, keys))
         runner, _ = choose("auto", window, found.kernel, *one)
-    plan = NativePlan(step, found.kernel, runner)
-    if isinstance(runner, Sequential) and plan.asks_for_more(transform, state, keys[0]):
-        # To make that would take every step once more.
-        return SequentialPlan(step)
-    return plan
+    if isinstance(runner, Sequential):
+        return LoopPlan(step, found.kernel)
+    return NativePlan(step, found.kernel, runner)
 
 
 def _tolerance(state: PyTree) -> float:
@@ -182,8 +198,7 @@ def choose_plan(
     window: int | None,
     state: PyTree,
     keys: jax.Array,
-    transform: Callable,
-) -> SequentialPlan | NativePlan | GenericPlan:
+) -> SequentialPlan | LoopPlan | NativePlan | GenericPlan:
     """Return how the steps of ``algorithm`` are found, for the arguments of the entry function.
 
     Raises
@@ -195,7 +210,7 @@ def choose_plan(
     """
     runner = choose_runner(solver, window, max(keys.shape[0], 1))
     if isinstance(solver, str) and solver == "auto" and isinstance(runner, Sequential):
-        return _plan_on_cpu(algorithm, window, transform, state, keys)
+        return _plan_on_cpu(algorithm, window, state, keys)
     if isinstance(runner, Sequential) or keys.shape[0] == 0:
         return SequentialPlan(as_partial(algorithm.step))
     if hasattr(algorithm, "sample"):

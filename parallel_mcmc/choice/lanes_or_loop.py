@@ -61,8 +61,10 @@ LONGER_TRIAL = 0.05
 fifty times as long to compile."""
 
 LONGEST_REPEATS = 32
+"""Times that a batch is then timed, at most."""
 
 LONGEST_TRIAL = 256
+"""Most draws of the plain loop that are timed at once, and least of a lane in a long run."""
 
 MOST_BATCHES = 16
 """Most steps of all lanes that are timed at once."""
@@ -130,13 +132,13 @@ def lanes_or_loop(
         slowest = draw_time(batch, batch.doubt)
         return slowest * LEAST_GAIN_OF_LANES < one - alone.doubt / num_chains
 
+    too_quick = traffic < TINY_TRAFFIC and one * num_chains * draws < TOO_QUICK
+    quick = too_quick and together >= BATCH
     batch = trial(min(batches // steps, MOST_REPEATS))
-    if not pays(batch) and draw_time(batch, 0) < UNDECIDED * one:
+    if not (quick or pays(batch)) and draw_time(batch, 0) < UNDECIDED * one:
         longer = int(LONGER_TRIAL / max(batch.seconds * steps, 1e-9))
         batch = min(batch, trial(min(longer, LONGEST_REPEATS) + 1))
     solved = draw_time(batch, 0)
-    too_quick = traffic < TINY_TRAFFIC and one * num_chains * draws < TOO_QUICK
-    quick = too_quick and together >= BATCH
     if quick:
         times = f"is over too soon to be timed, and {lanes} lanes share what a step of a loop takes"
     else:

@@ -25,15 +25,15 @@ def keep_known(state, info):
     return state.position, info.acceptance_rate
 
 
-def plan(algorithm, solver="parallel", dim=2, keys=KEYS, transform=keep_all):
+def plan(algorithm, solver="parallel", dim=2, keys=KEYS):
     state = algorithm.init(jnp.ones(dim))
-    return plans.choose_plan(algorithm, solver, None, state, keys, transform)
+    return plans.choose_plan(algorithm, solver, None, state, keys)
 
 
-def plan_in_jit(algorithm, keys, **options):
+def plan_in_jit(algorithm, keys):
     """Return the plan for a run whose keys are traced."""
     made = []
-    jax.eval_shape(lambda keys: made.append(plan(algorithm, "auto", keys=keys, **options)), keys)
+    jax.eval_shape(lambda keys: made.append(plan(algorithm, "auto", keys=keys)), keys)
     return made[0]
 
 
@@ -86,34 +86,55 @@ def test_lanes_are_taken_where_they_are_found_faster(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [1, plans.LEAST_MEASURED])
-def test_what_is_traced_is_run_by_our_loop(count):
-    """Nothing can be timed; but it records no proposal, and not all is known of other steps."""
+def test_what_is_traced_is_made_by_a_loop(count):
+    """Nothing can be timed."""
     keys = jax.random.split(jax.random.key(0), count)
-    hmc = blackjax.hmc(logdensity, 0.3, jnp.ones(2), 3)
-    chosen = plan_in_jit(hmc, keys, transform=keep_known)
-    assert isinstance(chosen, plans.NativePlan) and chosen.runner == Sequential()
-    assert chosen.window == 1
-
-    def keep_energy_of_proposal(state, info):
-        return state.position, {"H": info.proposal.logdensity}
-
-    for transform in (keep_all, keep_energy_of_proposal):
-        assert isinstance(plan_in_jit(hmc, keys, transform=transform), plans.SequentialPlan)
+    chosen = plan_in_jit(blackjax.mala(logdensity, 0.3), keys)
+    assert isinstance(chosen, plans.LoopPlan) and chosen.window == 1
     other = blackjax.barker_proposal(logdensity, 0.3)
-    assert isinstance(plan_in_jit(other, keys, transform=keep_known), plans.SequentialPlan)
+    assert isinstance(plan_in_jit(other, keys), plans.SequentialPlan)
 
 
-def test_our_loop_where_a_trial_finds_nothing_faster(monkeypatch):
+def test_a_loop_where_a_trial_finds_nothing_faster(monkeypatch):
     monkeypatch.setattr(plans, "choose", lambda *question: (Sequential(), None))
     keys = jax.random.split(jax.random.key(0), plans.LEAST_MEASURED)
-    mala, hmc = blackjax.mala(logdensity, 0.3), blackjax.hmc(logdensity, 0.3, jnp.ones(2), 3)
-    # Of MALA, BlackJAX tells no more than our loop knows.
-    for algorithm, transform in ((hmc, keep_known), (mala, keep_all)):
-        chosen = plan(algorithm, "auto", keys=keys, transform=transform)
-        assert isinstance(chosen, plans.NativePlan) and chosen.runner == Sequential()
-    assert isinstance(plan(hmc, "auto", keys=keys), plans.SequentialPlan)
-    asked_for = plan(hmc, "sequential", keys=keys, transform=keep_known)
-    assert isinstance(asked_for, plans.SequentialPlan)
+    algorithm = blackjax.mala(logdensity, 0.3)
+    assert isinstance(plan(algorithm, "auto", keys=keys), plans.LoopPlan)
+    assert isinstance(plan(algorithm, "sequential", keys=keys), plans.SequentialPlan)
+
+
+def keep_energy_of_proposal(state, info):
+    return state.position, {"H": info.proposal.logdensity}
+
+
+@pytest.mark.parametrize(
+    ("name", "transform", "ours"),
+    [
+        ("hmc", keep_known, True),
+        ("hmc", keep_all, False),
+        ("hmc", keep_energy_of_proposal, False),
+        # Of MALA, BlackJAX tells no more than our loop knows.
+        ("mala", keep_all, True),
+    ],
+)
+def test_our_loop_is_run_where_it_knows_what_is_kept(monkeypatch, name, transform, ours):
+    algorithm = {
+        "hmc": blackjax.hmc(logdensity, 0.3, jnp.ones(2), 3),
+        "mala": blackjax.mala(logdensity, 0.3),
+    }[name]
+    loop = plan_in_jit(algorithm, KEYS)
+    ran = []
+    for kind in (plans.SequentialPlan, plans.NativePlan):
+        usual = kind.run
+        monkeypatch.setattr(
+            kind, "run", lambda *args, run=usual: ran.append(type(args[0])) or run(*args)
+        )
+    run = loop.run(transform, algorithm.init(jnp.ones(2)), KEYS)
+    assert ran == [plans.NativePlan if ours else plans.SequentialPlan]
+    theirs = plan(algorithm, "sequential").run(transform, algorithm.init(jnp.ones(2)), KEYS)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), run.history, theirs.history
+    )
 
 
 def test_shooting_draws_the_same_chain(x64):
@@ -122,7 +143,7 @@ def test_shooting_draws_the_same_chain(x64):
     state = algorithm.init(jnp.zeros(2))
 
     def run(solver):
-        chosen = plans.choose_plan(algorithm, solver, None, state, keys, keep_all)
+        chosen = plans.choose_plan(algorithm, solver, None, state, keys)
         return chosen.run(lambda state, info: (state, info.is_accepted), state, keys)
 
     ours, theirs = run(pmc.Shooting(6)), run("sequential")
