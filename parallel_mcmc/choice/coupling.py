@@ -44,7 +44,7 @@ class StepTime(NamedTuple):
 
 
 def measure_coupling(
-    kernel: Kernel, states: PyTree, keys: jax.Array, runs: int, total: int
+    kernel: Kernel, states: PyTree, keys: jax.Array, steps: int, runs: int, total: int
 ) -> tuple[Coupling, StepTime]:
     """Run chains from around the first of ``states`` with the same random numbers.
 
@@ -58,7 +58,9 @@ def measure_coupling(
     states
         States of the kernel, leaves ``(num_chains, ...)``: as many chains are in a run.
     keys
-        Of the draws to make, shape ``(steps,)``.
+        Of the draws that the program can make.
+    steps
+        How many are made.
     runs
         How often; at least twice.
     total
@@ -71,20 +73,21 @@ def measure_coupling(
     StepTime
         Of a step of all chains of a run.
     """
-    count, steps = num_steps(states), len(keys)
-    state = at(states, 0)
+    count, state = num_steps(states), at(states, 0)
     starts = [starts_near(kernel, state, count, seed) for seed in range(runs)]
     starts = jax.block_until_ready(starts)
     run_of = [partial(side_by_side, kernel, state, start, keys) for start in starts]
     idle = idle_seconds(run_of[0])
     outcomes, times = zip(*(clocked(run, steps) for run in run_of), strict=True)
-    paths = np.concatenate([np.asarray(path, float) for path, _ in outcomes], axis=1)
+    paths = np.concatenate([np.asarray(path, float) for path, _ in outcomes], axis=1)[: steps + 1]
     distances = np.abs(paths[:, 1:] - paths[:, :1]).max(axis=-1)
     found = meeting(distances, default_tolerance(outcomes[0][0].dtype), total)
     return found, time_of_step(times[1:], steps, idle)
 
 
-def step_time(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeats: int) -> StepTime:
+def step_time(
+    kernel: Kernel, state: PyTree, keys: jax.Array, steps: int, count: int, repeats: int
+) -> StepTime:
     """Return what one step of ``count`` chains side by side takes.
 
     Parameters
@@ -92,7 +95,9 @@ def step_time(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeat
     kernel, state
         A transition kernel, and the state that all chains begin at.
     keys
-        Of the draws to make, shape ``(steps,)``.
+        Of the draws that the program can make.
+    steps
+        How many are made.
     count
         Number of chains.
     repeats
@@ -102,7 +107,41 @@ def step_time(kernel: Kernel, state: PyTree, keys: jax.Array, count: int, repeat
     run = partial(side_by_side, kernel, state, starts, keys)
     idle = idle_seconds(run)
     clocked(run, 1)
-    return time_of_step([clocked(run, len(keys))[1] for _ in range(repeats)], len(keys), idle)
+    return time_of_step([clocked(run, steps)[1] for _ in range(repeats)], steps, idle)
+
+
+def steady_step_times(
+    kernel: Kernel, state: PyTree, sides: Sequence[tuple[int, jax.Array, int]], seconds: float
+) -> list[StepTime]:
+    """Return what a step of several numbers of chains takes once a machine has settled.
+
+    They are run in turn, and what counts is the median of the later half: on a virtual machine both
+    cores are at work, or in each other's way, only after a while.
+
+    Parameters
+    ----------
+    kernel, state
+        A transition kernel, and the state that all chains begin at.
+    sides
+        For each of them the number of chains, the keys of the draws that the program can make, and
+        how many are made at once.
+    seconds
+        How long they are run, about.
+    """
+    runs = [
+        partial(side_by_side, kernel, state, starts_near(kernel, state, count), keys)
+        for count, keys, _ in sides
+    ]
+    idle = [median(idle_seconds(run)) for run in runs]
+    steps = [steps for *_, steps in sides]
+    rounds: list[list[float]] = []
+    while sum(map(sum, rounds)) < seconds:
+        rounds.append([clocked(*side)[1] for side in zip(runs, steps, strict=True)])
+    later = [median(times) for times in zip(*rounds[len(rounds) // 2 :], strict=True)]
+    return [
+        time_of_step([taken], made, [empty])
+        for taken, made, empty in zip(later, steps, idle, strict=True)
+    ]
 
 
 def time_of_step(times: Sequence[float], steps: int, idle: Sequence[float]) -> StepTime:

@@ -65,7 +65,8 @@ def faster_on_cpu(
         assert one is not None
     else:
         steps = min(num_samples, TIMED_STEPS)
-        one = step_time(kernel, at(states, 0), keys[0, :steps], num_chains, 1).seconds / num_chains
+        taken = step_time(kernel, at(states, 0), keys[0, :steps], steps, num_chains, 1)
+        one = taken.seconds / num_chains
     return _by_newton(parallel, kernel, at(states, 0), keys, one)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 
 from parallel_mcmc._tree import PyTree, at
-from parallel_mcmc.choice.coupling import Coupling, StepTime, measure_coupling, step_time
+from parallel_mcmc.choice.coupling import (
+    Coupling,
+    measure_coupling,
+    steady_step_times,
+    step_time,
+)
 from parallel_mcmc.choice.outcome import Choice, choice_of
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import InLanes, Runner, Sequential
@@ -54,14 +57,14 @@ MOST_REPEATS = 8
 """Times that a batch is timed."""
 
 UNDECIDED = 2.0
-"""Times as long as the loop that lanes may seem to take where they are timed again, for longer."""
+"""How much faster or slower than the loop lanes must seem for no longer trial of both."""
 
-LONGER_TRIAL = 0.05
-"""Seconds of that. It takes a virtual machine as long to have both cores at work, and the program
-fifty times as long to compile."""
+LONGER_TRIAL = 0.1
+"""Seconds of that: a virtual machine takes as long to settle, and the program takes twenty times as
+long to compile."""
 
-LONGEST_REPEATS = 32
-"""Times that a batch is then timed, at most."""
+LONG_TRIAL_CALL = 2e-3
+"""Seconds of a call in it, beside which what a call takes by itself is small."""
 
 LONGEST_TRIAL = 256
 """Most draws of the plain loop that are timed at once, and least of a lane in a long run."""
@@ -105,7 +108,8 @@ def lanes_or_loop(
     runs = max(LEAST_RUNS, -(-COUPLED // num_chains))
     draws = min(max(int(COUPLING_SHARE * num_samples / runs), TIMED_STEPS), LONGEST_TRIAL)
     draws = min(draws, num_samples)
-    found, alone = measure_coupling(kernel, states, keys[0, :draws], runs, num_samples)
+    state, few, several = at(states, 0), keys[0, :MOST_BATCHES], keys[0, :LONGEST_TRIAL]
+    found, alone = measure_coupling(kernel, states, several, draws, runs, num_samples)
     one = alone.seconds / num_chains
     told = f"{found.exponent:.2g} ± {found.error:.1g} a draw"
     if found.draws is None:
@@ -121,32 +125,38 @@ def lanes_or_loop(
     enough = int(LONG_CALL * BATCH_GAIN / max(one * together, 1e-9)) + 1
     steps = max(min(enough, batches // LEAST_RUNS, MOST_BATCHES, num_samples), 1)
     evaluations = expected_evaluations(lanes, found.draws, num_samples)
-    trial = partial(step_time, kernel, at(states, 0), keys[0, :steps], together)
-
-    def draw_time(batch: StepTime, doubt: float) -> float:
-        # What a few steps seem to take may be anything, but not less than fewer chains take.
-        return (max(batch.seconds, alone.seconds) + doubt) / together * evaluations
-
-    def pays(batch: StepTime) -> bool:
-        # Even if both trials had erred, each to the worse side.
-        slowest = draw_time(batch, batch.doubt)
-        return slowest * LEAST_GAIN_OF_LANES < one - alone.doubt / num_chains
-
+    repeats = min(batches // steps, MOST_REPEATS)
+    batch = step_time(kernel, state, few, steps, together, repeats)
     too_quick = traffic < TINY_TRAFFIC and one * num_chains * draws < TOO_QUICK
     quick = too_quick and together >= BATCH
-    batch = trial(min(batches // steps, MOST_REPEATS))
-    if not (quick or pays(batch)) and draw_time(batch, 0) < UNDECIDED * one:
-        longer = int(LONGER_TRIAL / max(batch.seconds * steps, 1e-9))
-        batch = min(batch, trial(min(longer, LONGEST_REPEATS) + 1))
-    solved = draw_time(batch, 0)
+    # What a few steps seem to take may be anything, but not less than fewer chains take.
+    solved = max(batch.seconds, alone.seconds) / together * evaluations
+    doubt = batch.doubt / together * evaluations + alone.doubt / num_chains
+    clear = (solved + doubt) * UNDECIDED < one or solved > UNDECIDED * one
+    if not (quick or clear):
+        sides = [
+            (num_chains, several, _enough(alone.seconds, LONGEST_TRIAL, num_samples)),
+            (together, few, _enough(batch.seconds, MOST_BATCHES, num_samples)),
+        ]
+        settled, batch = steady_step_times(kernel, state, sides, LONGER_TRIAL)
+        # The loop keeps its best time: it is what must be beaten.
+        alone = min(alone, settled)
+        one = alone.seconds / num_chains
+        solved = max(batch.seconds, alone.seconds) / together * evaluations
     if quick:
         times = f"is over too soon to be timed, and {lanes} lanes share what a step of a loop takes"
     else:
         times = f"takes {one * 1e6:.3g} µs by the loop and {solved * 1e6:.3g} µs in {lanes} lanes"
     reason = f"{met}; a draw {times}"
     window = window_of(lanes, found.draws, num_samples)
-    runner = InLanes(lanes, window) if quick or pays(batch) else Sequential()
+    pays = quick or solved * LEAST_GAIN_OF_LANES < one
+    runner = InLanes(lanes, window) if pays else Sequential()
     return _with_exponent(choice_of(runner, reason, one, solved), found)
+
+
+def _enough(seconds: float, most: int, num_samples: int) -> int:
+    """Return how many steps of so many seconds tell what one takes."""
+    return min(int(LONG_TRIAL_CALL / max(seconds, 1e-9)) + 1, most, num_samples)
 
 
 def best_lanes(draws: int, num_samples: int, num_chains: int, most: int, shared: float) -> int:

@@ -10,6 +10,7 @@ from parallel_mcmc.choice.coupling import (
     meeting,
     side_by_side,
     starts_near,
+    steady_step_times,
 )
 
 TOLERANCE = 1e-4
@@ -91,8 +92,8 @@ def test_chains_side_by_side_have_the_same_random_numbers(x64):
 def test_the_exponent_of_a_kernel_is_measured(x64, chains, runs):
     kernel = pmc.ula(lambda x: -0.5 * jnp.sum(x**2), 0.3)
     states = jax.vmap(kernel.init)(jnp.zeros((chains, 3)))
-    keys = jax.random.split(jax.random.key(0), 20)
-    found, taken = measure_coupling(kernel, states, keys, runs, 1000)
+    keys = jax.random.split(jax.random.key(0), 30)
+    found, taken = measure_coupling(kernel, states, keys, 20, runs, 1000)
     assert found.exponent == pytest.approx(np.log(0.7), rel=1e-6)
     assert taken.seconds >= 0 and taken.doubt >= 0
     # From about a standard deviation down to 1e-9.
@@ -112,10 +113,31 @@ def test_what_a_call_takes_is_no_part_of_a_step(x64, monkeypatch):
         return run(steps), slow + 5.0 + 0.5 * steps + len(calls) % 3
 
     monkeypatch.setattr(coupling, "clocked", clocked)
-    taken = coupling.step_time(kernel, state, keys, 4, 4)
+    taken = coupling.step_time(kernel, state, keys, 20, 4, 4)
     assert calls == [0] * (1 + coupling.IDLE_CALLS) + [1] + [20] * 4
     # The idle calls took 7, 5, 6, 7 and 5 seconds, the others 17, 15, 16 and 17.
     assert taken == pytest.approx(((15 - 5) / 20, (6 - 5) / 20))
+
+
+def test_steady_times_are_those_of_a_machine_that_has_settled(monkeypatch):
+    kernel = pmc.ula(lambda x: -0.5 * jnp.sum(x**2), 0.3)
+    state = kernel.init(jnp.zeros(3))
+    keys = jax.random.split(jax.random.key(0), 6)
+    calls = []
+
+    def clocked(run, steps):
+        count = len(run.args[2].position)
+        rounds = calls.count((count, steps))
+        calls.append((count, steps))
+        # Idle calls differ, and one of the later ones is slow by other work.
+        seconds = 5.0 + [9.0, 0.0, 1.0, 2.0, 0.0, 1.0][rounds] if steps == 0 else 6.0
+        slow = 3.0 if rounds < 4 else 200.0 if rounds == 5 else 1.0
+        return run(steps), seconds + slow * steps / count
+
+    monkeypatch.setattr(coupling, "clocked", clocked)
+    one, four = steady_step_times(kernel, state, [(1, keys, 6), (4, keys, 2)], 1480.0)
+    assert calls == [(1, 0)] * 6 + [(4, 0)] * 6 + [(1, 6), (4, 2)] * 8
+    assert one == pytest.approx((1.0, 0.0)) and four == pytest.approx((0.25, 0.0))
 
 
 def test_time_is_that_of_a_compiled_call():
