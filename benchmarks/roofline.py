@@ -8,8 +8,8 @@ The times follow from a device's rates and its launch latency (``machine_model``
 iterations are counted by solving. The assumptions are
 
 - the kernels are those of the program that XLA compiles for the device it runs on, here; on a CPU
-  with the associative scan of an accelerator in place of the CPU's loop. A GPU's program is fused
-  otherwise;
+  of what the package runs on an accelerator: the associative scan in place of the CPU's loop, all
+  steps in one batch, and its strides. A GPU's program is fused otherwise;
 - kernels follow one another, each with its launch; a loop on a GPU launches the kernels of its body
   in every turn, and hands nothing to the host in between;
 - every array is read from and written to the main memory of the GPU: its cache is not counted;
@@ -37,11 +37,14 @@ from hlo import Launch, launches, number, total
 from machine_model import Machine, measured_cpu, predicted, published
 from posteriors import PROBLEMS, Problem, german_credit, schools
 
+from parallel_mcmc._tree import num_steps
 from parallel_mcmc.kernels.base import BoundKernel
 from parallel_mcmc.kernels.chain import Parallel
+from parallel_mcmc.solver.buffers import in_parts
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.newton import newton_iteration
 from parallel_mcmc.solver.plain_loop import run_sequentially
+from parallel_mcmc.solver.strides import strided
 
 DEVICES = ("NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-80GB")
 LENGTHS = (16, 128, 1024, 8192, 65_536)
@@ -82,7 +85,10 @@ def for_an_accelerator() -> Iterator[None]:
     def other(*arguments, default, **_):
         return default(*arguments)
 
-    with mock.patch.object(jax.lax, "platform_dependent", other):
+    with (
+        mock.patch.object(jax.lax, "platform_dependent", other),
+        mock.patch.object(jax, "default_backend", lambda: "gpu"),
+    ):
         yield
 
 
@@ -110,6 +116,9 @@ class Chain(NamedTuple):
     def iterate(self, draws: Any) -> Any:
         """Make a few Newton iterations, with all draws in one window."""
         method, recurrence = self.method, self.bound.recurrence
+        stride = method.stride_of(num_steps(draws))
+        if stride > 1:
+            recurrence, draws = strided(recurrence, stride), in_parts(draws, stride)
         anchor = self.bound.enter(self.state)
         guess = recurrence.guess(anchor, draws)
         x = jax.vmap(recurrence.chart.coordinates)(guess)
@@ -165,7 +174,8 @@ def step_kernels(chain: Chain, apart: bool = False) -> list[Launch]:
 def iteration_kernels(chain: Chain, length: int, apart: bool = False) -> tuple[list[Launch], float]:
     """Return the kernels of a Newton iteration, and the bytes of memory it takes."""
     shapes = jax.eval_shape(lambda: chain.draws(length))
-    compiled = jax.jit(chain.iterate).lower(shapes).compile()
+    # A function of its own: what was traced for another device is not to be found again.
+    compiled = jax.jit(lambda draws: chain.iterate(draws)).lower(shapes).compile()
     memory = compiled.memory_analysis()
     size = memory.temp_size_in_bytes + memory.output_size_in_bytes + memory.argument_size_in_bytes
     return of_a_turn(launches(compiled.as_text(), apart), ITERATIONS), size
@@ -226,8 +236,8 @@ def predictions(
         if length > longest:
             break
         counted = min(length, case.counted)
-        iterations = chain.iterations(counted)
         with for_an_accelerator():
+            iterations = chain.iterations(counted)
             kernels, size = iteration_kernels(chain, length, apart=True)
         for machine in machines:
             parallel = iterations * predicted(kernels, machine) / length
