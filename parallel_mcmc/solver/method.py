@@ -48,7 +48,7 @@ class Newton:
         Only every ``stride``-th state is unknown; the steps between two of them are made one after
         the other. The same work an iteration, and fewer iterations. By default on a CPU 8 in
         windows of fewer than 256 steps, or half of those of fewer than 16, and 4 in longer ones; on
-        an accelerator up to 4, as many as leave 4,096 unknown states. Windows are rounded up to
+        an accelerator up to 4, as many as leave 1,024 unknown states. Windows are rounded up to
         whole strides; over a mesh the stride is a divisor of a device's part.
 
     Raises

@@ -222,8 +222,8 @@ def test_the_default_leaves_a_processor_enough_to_do(length, stride):
 
 def test_the_default_leaves_an_accelerator_more(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert strides.default_stride(4096) == 1
-    assert strides.default_stride(2**16) == 4
+    lengths = (512, 2047, 2048, 4096, 2**16)
+    assert [strides.default_stride(length) for length in lengths] == [1, 1, 2, 4, 4]
 
 
 def test_the_methods_of_the_literature_find_every_state():
