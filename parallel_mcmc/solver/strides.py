@@ -39,9 +39,9 @@ needs goes through memory, which takes a CPU four times as long."""
 
 FEWEST_UNKNOWNS_OF_WIDE_DEVICES = 1024
 """Unknown states that a stride leaves in a window on an accelerator, which makes thousands of steps
-in the time of one. By the model of ``benchmarks/roofline.py``, with launches as short as those of an
-H200, 4,096 draws take 0.4 to 0.8 of the time with a stride of 4; 512 take up to a fifth more or a
-quarter less."""
+in the time of one. By the model of ``benchmarks/roofline.py``, with the short launches of an H200,
+4,096 draws take 0.4 to 0.8 of the time with a stride of 4; 512 take from three quarters to six
+fifths."""
 
 
 def default_stride(length: int) -> int:
