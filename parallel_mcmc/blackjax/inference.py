@@ -77,10 +77,10 @@ def run_inference_algorithm(
         ``"parallel"``, ``"sequential"``, a :class:`parallel_mcmc.Newton` method,
         :class:`parallel_mcmc.Shooting`, or ``"auto"``: parallel on an accelerator; on a CPU what a
         trial finds faster, where ``blackjax.mala`` or ``blackjax.hmc`` make 256 steps or more.
-        What is traced, as by ``jax.jit``, cannot be timed: there this package's own loop makes
-        their steps, if ``transform`` reads neither the proposal nor the momentum. All else is left
-        to BlackJAX's step in a loop, as by ``"sequential"``. The steps are the same, up to the
-        tolerance of :func:`parallel_mcmc.solve`.
+        Where it finds nothing faster, or what is traced, as by ``jax.jit``, cannot be timed, this
+        package's own loop makes their steps, if ``transform`` reads neither the proposal nor the
+        momentum. All else is left to BlackJAX's step in a loop, as by ``"sequential"``. The steps
+        are the same, up to the tolerance of :func:`parallel_mcmc.solve`.
     window
         Steps solved for together; by default 32 on a CPU, 4,096 on an accelerator.
 

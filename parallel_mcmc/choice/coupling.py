@@ -103,8 +103,7 @@ def step_time(
     repeats
         How often all are made, after a first step.
     """
-    starts = jax.block_until_ready(starts_near(kernel, state, count))
-    run = partial(side_by_side, kernel, state, starts, keys)
+    run = _from_one_state(kernel, state, keys, count)
     idle = idle_seconds(run)
     clocked(run, 1)
     return time_of_step([clocked(run, steps)[1] for _ in range(repeats)], steps, idle)
@@ -128,10 +127,7 @@ def steady_step_times(
     seconds
         How long they are run, about.
     """
-    runs = [
-        partial(side_by_side, kernel, state, starts_near(kernel, state, count), keys)
-        for count, keys, _ in sides
-    ]
+    runs = [_from_one_state(kernel, state, keys, count) for count, keys, _ in sides]
     idle = [median(idle_seconds(run)) for run in runs]
     steps = [steps for *_, steps in sides]
     rounds: list[list[float]] = []
@@ -142,6 +138,14 @@ def steady_step_times(
         time_of_step([taken], made, [empty])
         for taken, made, empty in zip(later, steps, idle, strict=True)
     ]
+
+
+def _from_one_state(
+    kernel: Kernel, state: PyTree, keys: jax.Array, count: int
+) -> Callable[[int], Any]:
+    """Return the call that makes so many steps of chains that all begin at ``state``."""
+    starts = jax.block_until_ready(starts_near(kernel, state, count))
+    return partial(side_by_side, kernel, state, starts, keys)
 
 
 def time_of_step(times: Sequence[float], steps: int, idle: Sequence[float]) -> StepTime:

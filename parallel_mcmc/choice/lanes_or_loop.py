@@ -7,6 +7,7 @@ import jax
 from parallel_mcmc._tree import PyTree, at
 from parallel_mcmc.choice.coupling import (
     Coupling,
+    StepTime,
     measure_coupling,
     steady_step_times,
     step_time,
@@ -129,8 +130,12 @@ def lanes_or_loop(
     batch = step_time(kernel, state, few, steps, together, repeats)
     too_quick = traffic < TINY_TRAFFIC and one * num_chains * draws < TOO_QUICK
     quick = too_quick and together >= BATCH
-    # What a few steps seem to take may be anything, but not less than fewer chains take.
-    solved = max(batch.seconds, alone.seconds) / together * evaluations
+
+    def draw_time(batch: StepTime) -> float:
+        # What a few steps seem to take may be anything, but not less than fewer chains take.
+        return max(batch.seconds, alone.seconds) / together * evaluations
+
+    solved = draw_time(batch)
     doubt = batch.doubt / together * evaluations + alone.doubt / num_chains
     clear = (solved + doubt) * UNDECIDED < one or solved > UNDECIDED * one
     if not (quick or clear):
@@ -141,8 +146,7 @@ def lanes_or_loop(
         settled, batch = steady_step_times(kernel, state, sides, LONGER_TRIAL)
         # The loop keeps its best time: it is what must be beaten.
         alone = min(alone, settled)
-        one = alone.seconds / num_chains
-        solved = max(batch.seconds, alone.seconds) / together * evaluations
+        one, solved = alone.seconds / num_chains, draw_time(batch)
     if quick:
         times = f"is over too soon to be timed, and {lanes} lanes share what a step of a loop takes"
     else:

@@ -99,8 +99,11 @@ def test_under_jit_and_vmap(x64, name, solver):
     assert_same(jax.jit(ours)(keys, states), wanted, 1e-6)
 
 
-def keep(state, info):
-    return state.position, info.acceptance_rate, info.energy
+# What our loop knows as well.
+KEEP = {
+    "hmc": lambda state, info: (state.position, info.acceptance_rate, info.energy),
+    "mala": lambda state, info: (state.position, info.is_accepted),
+}
 
 
 @pytest.mark.parametrize("count", [60, 300])
@@ -117,9 +120,6 @@ def test_our_loop_under_jit_and_vmap(x64, name, count):
 
     wanted = run(theirs)(keys, states)
     assert_same(run(run_inference_algorithm)(keys, states), wanted, 1e-8)
-
-
-KEEP = {"hmc": keep, "mala": lambda state, info: (state.position, info.is_accepted)}
 
 
 @pytest.mark.parametrize("count", [60, 300])
