@@ -24,6 +24,7 @@ are measured first.
 
 import argparse
 import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -237,7 +238,10 @@ def predictions(
             break
         counted = min(length, case.counted)
         with for_an_accelerator():
-            iterations = chain.iterations(counted)
+            # A shorter chain is counted with the stride of the long one.
+            stride = chain.method.stride_of(length)
+            fixed = dataclasses.replace(chain.method, stride=min(stride, counted))
+            iterations = chain._replace(method=fixed).iterations(counted)
             kernels, size = iteration_kernels(chain, length, apart=True)
         for machine in machines:
             parallel = iterations * predicted(kernels, machine) / length
