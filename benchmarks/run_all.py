@@ -78,6 +78,7 @@ PROGRAMS = {
         ["--x32", "--only", "banana", "--draws", "256", "--windows", "32", "--methods", "Dense"],
     ),
     "iteration": Program("iteration.py", [["--x32"]], ["--x32", "--parts", "chaos"]),
+    "rows": Program("rows.py", [["--x32"]], ["--x32", "--only", "robust", "--batches", "1"]),
     "parts": Program("parts.py", [["--x32"]], ["--", "-k", "random"]),
     "roofline": Program(
         "roofline.py", [[]], ["--only", "eight", "--longest", "128", "--repeats", "1"]

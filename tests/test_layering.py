@@ -13,6 +13,7 @@ CORE = {
     "_errors": 0,
     "_precision": 0,
     "_tree": 0,
+    "rows": 1,
     "solver": 1,
     "kernels": 2,
     "choice": 3,

@@ -11,6 +11,7 @@ import jax
 from parallel_mcmc._tree import PyTree, repeated
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, Runner
+from parallel_mcmc.rows import all_rows_at_once
 
 LEAST_GAIN = 1.1
 """How much faster the parallel solver must be to be chosen."""
@@ -68,9 +69,11 @@ def evaluate_batch(kernel: Kernel, state: PyTree, keys: jax.Array) -> jax.Array:
 def step_traffic(kernel: Kernel, state: PyTree, key: jax.Array) -> float:
     """Return the bytes that one step moves, as XLA estimates them before it optimises.
 
-    A loop within the step, such as that of the leapfrog, counts with one round.
+    A loop within the step, such as that of the leapfrog, counts with one round, and blocks of rows
+    with all of them.
     """
-    cost = _step.lower(kernel, state, key).cost_analysis()
+    with all_rows_at_once():
+        cost = _step.lower(kernel, state, key).cost_analysis()
     return float((cost or {}).get("bytes accessed", 0.0))
 
 

@@ -10,12 +10,14 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
 
 from parallel_mcmc._errors import require_key
 from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, any_traced, num_steps, pytree, repeated
 from parallel_mcmc.kernels.base import BoundKernel, DensityState, GradientState, initial_state
 from parallel_mcmc.kernels.metric import Metric
+from parallel_mcmc.rows import in_row_blocks
 from parallel_mcmc.solver.batch_minor import batch_minor
 from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.jacobian import Surrogate
@@ -75,7 +77,7 @@ class WhitenedTarget:
     def evaluate(self, w: jax.Array) -> Any:
         """Return ``w`` with the log density and its gradient there."""
         w = batch_minor(w)
-        value, gradient = jax.value_and_grad(lambda w: self.logdensity_fn(self.to_position(w)))(w)
+        value, gradient = in_row_blocks(Partial(_value_and_grad, self))(w)
         return Flat(w, value.astype(w.dtype), batch_minor(gradient))
 
     def enter(self, state: Any) -> Any:
@@ -94,6 +96,13 @@ class WhitenedTarget:
         )
 
 
+def _value(target: WhitenedTarget, w: jax.Array) -> jax.Array:
+    return target.logdensity_fn(target.to_position(w))
+
+
+_value_and_grad = jax.value_and_grad(_value, argnums=1)
+
+
 @pytree
 @dataclasses.dataclass(frozen=True)
 class DensityTarget(WhitenedTarget):
@@ -103,7 +112,7 @@ class DensityTarget(WhitenedTarget):
     def evaluate(self, w: jax.Array) -> FlatDensity:
         """Return ``w`` with the log density there."""
         w = batch_minor(w)
-        return FlatDensity(w, self.logdensity_fn(self.to_position(w)).astype(w.dtype))
+        return FlatDensity(w, in_row_blocks(Partial(_value, self))(w).astype(w.dtype))
 
     def enter(self, state: DensityState) -> FlatDensity:
         """Return a kernel's state in whitened coordinates."""

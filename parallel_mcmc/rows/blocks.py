@@ -1,0 +1,140 @@
+"""Functions that are sums over many rows of data, evaluated in blocks of rows."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+from jax.extend.core import jaxpr_as_fun
+
+from parallel_mcmc._tree import PyTree, any_traced
+from parallel_mcmc.rows.plan import Plan, plan_of
+
+LARGEST_BATCH = 1024
+"""Positions of a batch, at most, that are evaluated together: for how large the data must be."""
+
+REMEMBERED = 256
+"""Functions that are known not to be cut: a program evaluates a log density in several places."""
+
+_all_rows_at_once: ContextVar[bool] = ContextVar("all_rows_at_once", default=False)
+_left_whole: OrderedDict[Hashable, None] = OrderedDict()
+
+
+def in_row_blocks(function: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree]:
+    """Return ``function``, evaluated in blocks of rows where it is a sum over many of them.
+
+    A log density reads the rows of its data to find their contributions, and again for the
+    gradient; a batch of positions has intermediate values for all rows. Where all that is more than
+    a CPU has in its caches it comes from memory each time. In blocks the data are read once, and
+    what is made of a block is used while it is in the caches. The sums are the same, added in
+    another order.
+
+    Which operations are done for every row is read from the function's jaxpr. A function that is no
+    sum over rows, whose data are small or spread over several devices, or that runs on an
+    accelerator is evaluated as it is. Derivatives of the result are those of the function itself.
+
+    Parameters
+    ----------
+    function
+        Of one pytree of arrays, to such a pytree: a log density, or its value with the gradient.
+        The arrays it closes over are the data. It may be a pytree itself, such as
+        :class:`jax.tree_util.Partial`: whether it is cut is remembered for others like it.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> rows = jnp.ones((100_000, 20))
+    >>> def logdensity(q):
+    ...     return -0.5 * jnp.sum((rows @ q - 1) ** 2) / len(rows)
+    >>> blocked = in_row_blocks(jax.value_and_grad(logdensity))
+    >>> value, gradient = blocked(jnp.zeros(20))
+    >>> bool(jnp.allclose(gradient, jax.grad(logdensity)(jnp.zeros(20))))
+    True
+    """
+
+    def evaluate(argument: PyTree) -> PyTree:
+        if jax.default_backend() != "cpu" or _all_rows_at_once.get():
+            return function(argument)
+        question = _signature(function, argument)
+        if question in _left_whole:
+            _left_whole.move_to_end(question)
+            return function(argument)
+        closed, shapes = jax.make_jaxpr(function, return_shape=True)(argument)
+        plan = plan_of(closed)
+        if plan is None or not plan.pays(LARGEST_BATCH) or _is_spread(closed, plan):
+            _left_whole[question] = None
+            if len(_left_whole) > REMEMBERED:
+                _left_whole.popitem(last=False)
+            return function(argument)
+
+        # The data are arguments, since they may be traced, and differentiated by, as well.
+        def whole(data: list, leaves: list) -> list:
+            return jaxpr_as_fun(closed.replace(consts=data))(*leaves)
+
+        @jax.custom_jvp
+        def blocked(data: list, leaves: list) -> list:
+            return _by_batch(plan, whole)(data, leaves)
+
+        blocked.defjvp(lambda primals, tangents: jax.jvp(whole, primals, tangents))
+        results = blocked(list(closed.consts), jax.tree.leaves(argument))
+        return jax.tree.unflatten(jax.tree.structure(shapes), results)
+
+    return evaluate
+
+
+def _by_batch(
+    plan: Plan, whole: Callable, count: int = 1, axes: tuple[Any, ...] = ()
+) -> Callable[[list, list], list]:
+    """Return the function in blocks, or whole where that does not pay for a batch.
+
+    Parameters
+    ----------
+    count
+        Positions of the batch.
+    axes
+        For each axis of the batch, which arguments have it; the innermost first.
+    """
+    function = plan.run if plan.pays(count) else whole
+    for in_axes in axes:
+        function = jax.vmap(function, in_axes)
+    mapped = custom_vmap(function)
+
+    @mapped.def_vmap
+    def in_batch(axis_size: int, is_batched: list, data: list, leaves: list) -> tuple[list, Any]:
+        in_axes = jax.tree.map(lambda batched: 0 if batched else None, tuple(is_batched))
+        results = _by_batch(plan, whole, count * axis_size, (*axes, in_axes))(data, leaves)
+        return results, [True] * len(results)
+
+    return mapped
+
+
+def _signature(*problem: Any) -> Hashable:
+    """Return what tells functions and arguments apart, but for the numbers that are in them."""
+    leaves, structure = jax.tree.flatten(problem)
+    return structure, tuple(
+        (jnp.shape(leaf), jnp.result_type(leaf)) if hasattr(leaf, "dtype") else leaf
+        for leaf in leaves
+    )
+
+
+def _is_spread(closed: Any, plan: Plan) -> bool:
+    """Whether data are in parts on different devices, each of which has its own blocks."""
+    data = [*closed.consts, *(value.constant for value in plan.axes)]
+    arrays = [array for array in data if isinstance(array, jax.Array) and not any_traced(array)]
+    return not all(array.sharding.is_fully_replicated for array in arrays)
+
+
+@contextmanager
+def all_rows_at_once() -> Iterator[None]:
+    """Within it no function is traced in blocks, for what is counted in its program."""
+    token = _all_rows_at_once.set(True)
+    try:
+        yield
+    finally:
+        _all_rows_at_once.reset(token)

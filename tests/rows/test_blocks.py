@@ -1,0 +1,221 @@
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import row_models
+import workers
+from jaxprs import scans
+
+from parallel_mcmc.rows import all_rows_at_once, blocks, in_row_blocks, plan
+
+POINTS = np.random.default_rng(1).normal(size=(6, row_models.DIM))
+BLOCK = 48
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered():
+    blocks._left_whole.clear()
+    yield
+    blocks._left_whole.clear()
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Cut everything that has more than a few rows."""
+    monkeypatch.setattr(plan, "CACHE_BYTES", 0)
+    monkeypatch.setattr(plan, "MOST_ROWS", BLOCK + plan.ALIGNED_ROWS - 1)
+
+
+@pytest.mark.parametrize("logdensity", row_models.SUMS, ids=lambda f: f.__name__)
+def test_sums_over_rows_are_evaluated_in_blocks(logdensity, x64, small_blocks):
+    function = jax.value_and_grad(logdensity)
+    blocked = in_row_blocks(function)
+    value, gradient = function(POINTS[0])
+    # Four blocks, and one that is smaller.
+    assert scans(blocked, POINTS[0]) == [4]
+    for found in (blocked(POINTS[0]), jax.jit(blocked)(POINTS[0])):
+        np.testing.assert_allclose(found[0], value, rtol=1e-12)
+        np.testing.assert_allclose(found[1], gradient, rtol=1e-11, atol=1e-12)
+    alone = in_row_blocks(logdensity)
+    assert scans(alone, POINTS[0]) == [4]
+    np.testing.assert_allclose(alone(POINTS[0]), value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("logdensity", row_models.MIXED, ids=lambda f: f.__name__)
+def test_what_mixes_rows_is_left_as_it_is(logdensity, x64, small_blocks):
+    function = jax.value_and_grad(logdensity)
+    assert scans(in_row_blocks(function), POINTS[0]) == scans(function, POINTS[0])
+    found = in_row_blocks(function)(POINTS[0])
+    jax.tree.map(np.testing.assert_array_equal, found, function(POINTS[0]))
+
+
+def test_rows_that_are_added_to_groups_are_added_in_blocks(x64, small_blocks):
+    blocked = in_row_blocks(row_models.scattered)
+    assert scans(blocked, POINTS[0]) == [4]
+    np.testing.assert_allclose(blocked(POINTS[0]), row_models.scattered(POINTS[0]), rtol=1e-12)
+
+
+def test_a_function_that_returns_rows_is_left_as_it_is(x64, small_blocks):
+    def residuals(q):
+        return jnp.asarray(row_models.DESIGN) @ q[: row_models.WIDTH]
+
+    assert scans(in_row_blocks(residuals), POINTS[0]) == []
+    np.testing.assert_array_equal(in_row_blocks(residuals)(POINTS[0]), residuals(POINTS[0]))
+
+
+def test_a_parameter_for_every_row_is_left_as_it_is(x64, small_blocks):
+    outcome = jnp.asarray(row_models.OUTCOME)
+
+    def logdensity(q):
+        return -0.5 * jnp.sum((outcome - q) ** 2)
+
+    q = jnp.ones(row_models.ROWS)
+    assert scans(in_row_blocks(logdensity), q) == []
+    np.testing.assert_array_equal(in_row_blocks(logdensity)(q), logdensity(q))
+
+
+def test_positions_may_be_any_pytree(x64, small_blocks):
+    def logdensity(q):
+        mean = jnp.asarray(row_models.DESIGN) @ q["slopes"] + q["rest"][0]
+        return -0.5 * jnp.sum((jnp.asarray(row_models.OUTCOME) - mean) ** 2)
+
+    position = {"slopes": jnp.ones(row_models.WIDTH), "rest": (jnp.array(0.3),)}
+    function = jax.value_and_grad(logdensity)
+    found, expected = in_row_blocks(function)(position), function(position)
+    assert scans(in_row_blocks(function), position) == [4]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), found, expected)
+
+
+@pytest.mark.parametrize("logdensity", row_models.SUMS, ids=lambda f: f.__name__)
+def test_derivatives_are_those_of_the_function(logdensity, x64, small_blocks):
+    gradient = in_row_blocks(jax.grad(logdensity))
+    exact = jax.hessian(logdensity)(POINTS[0])
+    for derivative in (jax.jacfwd, jax.jacrev):
+        np.testing.assert_allclose(derivative(gradient)(POINTS[0]), exact, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(
+        jax.grad(in_row_blocks(logdensity))(POINTS[0]), jax.grad(logdensity)(POINTS[0]), rtol=1e-11
+    )
+
+
+def test_the_data_may_be_traced_and_differentiated_by(x64, small_blocks):
+    q = jnp.asarray(POINTS[0][: row_models.WIDTH])
+
+    def fit(design, outcome, wrapped):
+        def logdensity(q):
+            return -0.5 * jnp.sum((outcome - design @ q) ** 2)
+
+        return wrapped(logdensity)(q)
+
+    design, outcome = jnp.asarray(row_models.DESIGN), jnp.asarray(row_models.OUTCOME)
+
+    def blocked(design, outcome):
+        return fit(design, outcome, in_row_blocks)
+
+    def whole(design, outcome):
+        return fit(design, outcome, lambda f: f)
+
+    assert scans(blocked, design, outcome) == [4]
+    for transform in (jax.jit, jax.grad, lambda f: jax.grad(f, 1), jax.jit):
+        np.testing.assert_allclose(
+            transform(blocked)(design, outcome), transform(whole)(design, outcome), rtol=1e-12
+        )
+    several = design + jnp.arange(3.0)[:, None, None], outcome + jnp.arange(3.0)[:, None]
+    np.testing.assert_allclose(jax.vmap(blocked)(*several), jax.vmap(whole)(*several), rtol=1e-12)
+
+
+@pytest.mark.parametrize("logdensity", row_models.SUMS, ids=lambda f: f.__name__)
+def test_batches_of_batches(logdensity, x64, small_blocks):
+    function = jax.value_and_grad(logdensity)
+    blocked = in_row_blocks(function)
+    once, twice = POINTS, POINTS.reshape(2, 3, -1)
+    for found, expected in (
+        (jax.vmap(blocked)(once), jax.vmap(function)(once)),
+        (jax.vmap(jax.vmap(blocked))(twice), jax.vmap(jax.vmap(function))(twice)),
+        (jax.vmap(blocked, 1, 0)(once.T), jax.vmap(function, 1, 0)(once.T)),
+    ):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), found, expected
+        )
+
+
+def test_a_batch_is_cut_where_its_own_numbers_fill_the_caches(x64, monkeypatch):
+    monkeypatch.setattr(plan, "MOST_ROWS", BLOCK + plan.ALIGNED_ROWS - 1)
+    data = 8 * row_models.ROWS * (row_models.WIDTH + 1)
+    monkeypatch.setattr(plan, "CACHE_BYTES", data + 8 * row_models.ROWS * 5)
+    blocked = in_row_blocks(row_models.logistic)
+    assert scans(blocked, POINTS[0]) == []
+    assert scans(jax.vmap(blocked), POINTS[:5]) == []
+    assert scans(jax.vmap(blocked), POINTS) == [4]
+    assert scans(jax.vmap(jax.vmap(blocked)), POINTS.reshape(3, 2, -1)) == [4]
+    assert scans(jax.vmap(jax.vmap(blocked)), POINTS[:4].reshape(2, 2, -1)) == []
+
+
+def test_single_precision_is_kept(small_blocks):
+    design = jnp.asarray(row_models.DESIGN, jnp.float32)
+
+    def logdensity(q):
+        return -0.5 * jnp.sum((design @ q - 1) ** 2)
+
+    q = jnp.asarray(POINTS[0][: row_models.WIDTH], jnp.float32)
+    value, gradient = in_row_blocks(jax.value_and_grad(logdensity))(q)
+    assert value.dtype == gradient.dtype == jnp.float32
+    np.testing.assert_allclose(gradient, jax.grad(logdensity)(q), rtol=1e-5)
+
+
+def test_few_rows_are_left_as_they_are(x64):
+    assert scans(in_row_blocks(row_models.logistic), POINTS[0]) == []
+
+
+def test_what_is_not_cut_is_traced_once_for_that(x64):
+    traced = []
+
+    def logdensity(q):
+        traced.append(q)
+        return row_models.logistic(q)
+
+    blocked = in_row_blocks(logdensity)
+    blocked(POINTS[0])
+    assert len(traced) == 2
+    blocked(POINTS[0])
+    in_row_blocks(logdensity)(POINTS[1])
+    assert len(traced) == 4
+    # Another shape is another question.
+    blocked(np.append(POINTS[0], 1.0))
+    assert len(traced) == 6
+
+
+def test_few_functions_are_remembered(x64, monkeypatch):
+    monkeypatch.setattr(blocks, "REMEMBERED", 3)
+    for shift in range(5):
+        in_row_blocks(lambda q, shift=shift: jnp.sum(q) + shift)(POINTS[0])
+    assert len(blocks._left_whole) == 3
+
+
+def test_not_within_all_rows_at_once(x64, small_blocks):
+    with all_rows_at_once():
+        assert scans(in_row_blocks(row_models.logistic), POINTS[0]) == []
+    assert scans(in_row_blocks(row_models.logistic), POINTS[0]) == [4]
+
+
+def test_accelerators_have_no_such_caches(x64, small_blocks, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert scans(in_row_blocks(row_models.logistic), POINTS[0]) == []
+
+
+def test_rows_that_are_on_several_devices_stay_there():
+    worker = pathlib.Path(__file__).with_name("rows_worker.py")
+    found = workers.results(worker, "data", "none")
+    assert found["data"]["loops"] == [] and found["none"]["loops"] == [5]
+    assert all(case["error"] < 1e-9 for case in found.values())
+
+
+def test_side_effects_are_not_repeated(x64, small_blocks, capfd):
+    def logdensity(q):
+        jax.debug.print("evaluated")
+        return row_models.logistic(q)
+
+    in_row_blocks(logdensity)(POINTS[0])
+    jax.effects_barrier()
+    assert capfd.readouterr().out.count("evaluated") == 1

@@ -1,0 +1,57 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from parallel_mcmc.rows.plan import ALIGNED_ROWS, BLOCK_BYTES, CACHE_BYTES, MOST_ROWS, plan_of
+
+
+def plan_for(rows, width):
+    design = np.ones((rows, width), np.float32)
+
+    def logdensity(q):
+        return jnp.sum((jnp.asarray(design) @ q) ** 2)
+
+    return plan_of(jax.make_jaxpr(logdensity)(jnp.ones(width)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "width"), [(50_000, 100), (200_001, 50), (1_000_003, 1), (3000, 2000), (70_000, 3)]
+)
+def test_blocks_fit_the_caches_and_have_a_round_number_of_rows(rows, width):
+    plan = plan_for(rows, width)
+    assert plan.block_rows % ALIGNED_ROWS == 0
+    assert plan.block_rows <= MOST_ROWS
+    assert plan.block_rows * plan.data_bytes / rows <= BLOCK_BYTES
+    # Nor are they much smaller than they may be.
+    most = min(MOST_ROWS, BLOCK_BYTES * rows / plan.data_bytes)
+    assert plan.block_rows > 0.5 * most - ALIGNED_ROWS
+
+
+def test_data_that_are_one_block_are_not_cut():
+    plan = plan_for(1000, 21)
+    assert plan.block_rows >= 1000 - ALIGNED_ROWS
+    assert not plan.pays(1)
+
+
+def test_a_single_position_pays_where_the_data_alone_are_too_many():
+    assert plan_for(int(1.1 * CACHE_BYTES / 400), 100).pays(1)
+    smaller = plan_for(int(0.5 * CACHE_BYTES / 400), 100)
+    assert not smaller.pays(1)
+    assert smaller.pays(int(CACHE_BYTES / 4 / smaller.num_rows))
+
+
+def test_what_depends_on_the_data_alone_is_made_once():
+    design = jnp.asarray(np.random.default_rng(0).normal(size=(40, 3)))
+
+    def logdensity(q):
+        return jnp.sum(((design - design.mean(axis=0)) @ q) ** 2)
+
+    plan = plan_of(jax.make_jaxpr(logdensity)(jnp.ones(3)))
+    made = {step.primitive.name for step in plan.before}
+    assert "sub" in made
+    assert [item.step.primitive.name for item in plan.blocks][0] == "dot_general"
+
+
+def test_no_data_no_plan():
+    assert plan_of(jax.make_jaxpr(lambda q: -0.5 * jnp.sum(q**2))(jnp.ones(100_000))) is None
