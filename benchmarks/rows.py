@@ -14,7 +14,7 @@ import numpy as np
 from harness import Table, in_turn, parser_of, start
 from posteriors import PROBLEMS
 
-from parallel_mcmc.rows import all_rows_at_once, in_row_blocks
+from parallel_mcmc.rows.blocks import all_rows_at_once, in_row_blocks
 from parallel_mcmc.rows.plan import plan_of
 
 LogDensity = Callable[[jax.Array], jax.Array]

@@ -17,7 +17,7 @@ from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, any_traced, num_steps, pytree, repeated
 from parallel_mcmc.kernels.base import BoundKernel, DensityState, GradientState, initial_state
 from parallel_mcmc.kernels.metric import Metric
-from parallel_mcmc.rows import in_row_blocks
+from parallel_mcmc.rows.blocks import in_row_blocks
 from parallel_mcmc.solver.batch_minor import batch_minor
 from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.jacobian import Surrogate

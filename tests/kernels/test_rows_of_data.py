@@ -21,7 +21,6 @@ OUTCOME = (_rng.random(ROWS) < 1 / (1 + np.exp(-DESIGN @ np.array([0.5, -1.0, 0.
 KERNELS = {
     "mala": lambda package, logdensity: package.mala(logdensity, 0.01),
     "hmc": lambda package, logdensity: package.hmc(logdensity, 0.1, jnp.ones(DIM), 4),
-    "barker": lambda package, logdensity: package.barker(logdensity, 0.1),
     "rmh": lambda package, logdensity: package.rmh(logdensity, 0.1),
 }
 

@@ -14,7 +14,8 @@ import numpy as np
 sys.path.append(str(pathlib.Path(__file__).parents[1]))
 from jaxprs import scans
 
-from parallel_mcmc.rows import in_row_blocks, plan
+from parallel_mcmc.rows import plan
+from parallel_mcmc.rows.blocks import in_row_blocks
 
 
 def outcome(axis):

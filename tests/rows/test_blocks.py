@@ -8,7 +8,8 @@ import row_models
 import workers
 from jaxprs import scans
 
-from parallel_mcmc.rows import all_rows_at_once, blocks, in_row_blocks, plan
+from parallel_mcmc.rows import blocks, plan
+from parallel_mcmc.rows.blocks import all_rows_at_once, in_row_blocks
 
 POINTS = np.random.default_rng(1).normal(size=(6, row_models.DIM))
 BLOCK = 48
