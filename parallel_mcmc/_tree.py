@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import jax
@@ -137,6 +137,17 @@ def all_finite(tree: PyTree) -> jax.Array:
         if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
     ]
     return jnp.stack(flags).all() if flags else jnp.array(True)
+
+
+def signature(*trees: PyTree) -> Hashable:
+    """Return what tells pytrees apart, but for the numbers in them: structure, shapes and dtypes.
+
+    Functions among the leaves are told apart by themselves.
+    """
+    leaves, structure = jax.tree.flatten(trees)
+    return structure, tuple(
+        leaf if callable(leaf) else (jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves
+    )
 
 
 def any_traced(*trees: PyTree) -> bool:

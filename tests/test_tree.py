@@ -17,6 +17,7 @@ from parallel_mcmc._tree import (
     preceding,
     pytree,
     select,
+    signature,
 )
 
 
@@ -39,6 +40,22 @@ def test_at_takes_one_entry_of_every_leaf():
     tree = {"a": jnp.arange(6.0).reshape(3, 2), "b": jnp.arange(3)}
     assert jax.tree.map(lambda leaf: leaf.tolist(), at(tree, 1)) == {"a": [2.0, 3.0], "b": 1}
     assert at(tree, jnp.array(-1))["b"] == 2
+
+
+def test_signatures_tell_all_but_the_numbers():
+    tree = {"a": jnp.zeros(3), "b": 1.0}
+    same = signature(tree, Pair(jnp.zeros(2)))
+    assert same == signature({"a": jnp.ones(3), "b": 2.0}, Pair(jnp.ones(2)))
+    others = [
+        {"a": jnp.zeros(4), "b": 1.0},
+        {"a": jnp.zeros(3, int), "b": 1.0},
+        {"a": jnp.zeros(3), "b": 1},
+        {"a": jnp.zeros(3), "c": 1.0},
+    ]
+    assert all(signature(other, Pair(jnp.zeros(2))) != same for other in others)
+    assert signature(tree, Pair(jnp.zeros(2), "c")) != same
+    assert signature(jnp.sin) == signature(jnp.sin) != signature(jnp.cos)
+    hash(same)
 
 
 def test_classes_without_fields_have_different_structures():

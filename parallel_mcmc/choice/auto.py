@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from parallel_mcmc._tree import PyTree
+from parallel_mcmc._tree import PyTree, signature
 from parallel_mcmc.choice.accelerator import faster_on_accelerator
 from parallel_mcmc.choice.cpu import faster_on_cpu
 from parallel_mcmc.choice.outcome import Choice, choice_of
@@ -64,7 +62,7 @@ def choose(
     if jax.process_count() > 1:
         return choice_of(runner, "several processes must choose alike, so none measures")
     parallel = Parallel(None, window_length(window, num_samples, blocks))
-    question = _signature(parallel.window, kernel, states, keys)
+    question = parallel.window, signature(kernel, states, keys)
     found = _remembered.pop(question, None)
     if found is None:
         faster = faster_on_cpu if on_cpu() else faster_on_accelerator
@@ -73,9 +71,3 @@ def choose(
     if len(_remembered) > REMEMBERED:
         _remembered.popitem(last=False)
     return found
-
-
-def _signature(window: int, *problem: Any) -> Hashable:
-    leaves, structure = jax.tree.flatten(problem)
-    shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
-    return window, structure, shapes

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jax.extend.core import jaxpr_as_fun
 
-from parallel_mcmc._tree import PyTree, any_traced
+from parallel_mcmc._tree import PyTree, any_traced, signature
 from parallel_mcmc.rows.plan import Plan, plan_of
 
 LARGEST_BATCH = 1024
@@ -61,14 +60,15 @@ def in_row_blocks(function: Callable[[PyTree], PyTree]) -> Callable[[PyTree], Py
     def evaluate(argument: PyTree) -> PyTree:
         if jax.default_backend() != "cpu" or _all_rows_at_once.get():
             return function(argument)
-        question = _signature(function, argument)
+        question = signature(function, argument)
         if question in _left_whole:
             _left_whole.move_to_end(question)
             return function(argument)
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(argument)
         plan = plan_of(closed)
         if plan is None or not plan.pays(LARGEST_BATCH) or _is_spread(closed, plan):
-            _left_whole[question] = None
+            if not _hides_traced(function, closed.consts):
+                _left_whole[question] = None
             if len(_left_whole) > REMEMBERED:
                 _left_whole.popitem(last=False)
             return function(argument)
@@ -114,13 +114,13 @@ def _by_batch(
     return mapped
 
 
-def _signature(*problem: Any) -> Hashable:
-    """Return what tells functions and arguments apart, but for the numbers that are in them."""
-    leaves, structure = jax.tree.flatten(problem)
-    return structure, tuple(
-        (jnp.shape(leaf), jnp.result_type(leaf)) if hasattr(leaf, "dtype") else leaf
-        for leaf in leaves
-    )
+def _hides_traced(function: Callable, constants: Sequence[Any]) -> bool:
+    """Whether a function closes over traced values that are no leaves of it.
+
+    To remember it would keep them, and all that they come from, beyond their trace.
+    """
+    own = set(map(id, jax.tree.leaves(function)))
+    return any_traced([array for array in constants if id(array) not in own])
 
 
 def _is_spread(closed: Any, plan: Plan) -> bool:

@@ -8,6 +8,7 @@ fewer rows, or that the output is a sum over rows; None where it is neither.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 from parallel_mcmc.rows.steps import Step
@@ -77,7 +78,7 @@ def reshape(step: Step, axes: Axes, rows: int) -> Outcome:
     axis, old, new = axes[0], step.inputs[0].aval.shape, step.params["new_sizes"]
     if axis is None or step.params["dimensions"] is not None:
         return None
-    kept = [i for i, n in enumerate(new) if n == rows and product(new[:i]) == product(old[:axis])]
+    kept = [i for i, n in enumerate(new) if n == rows and prod(new[:i]) == prod(old[:axis])]
     if len(kept) != 1:
         return None
     return ByRow((kept[0],), lambda n: step.params | {"new_sizes": with_rows(new, kept[0], n)})
@@ -245,14 +246,6 @@ def rule_of(step: Step, axes: Axes, rows: int) -> Outcome:
 def with_rows(shape: Sequence[int], axis: int, rows: int) -> tuple[int, ...]:
     """Return a shape with another number of rows."""
     return (*shape[:axis], rows, *shape[axis + 1 :])
-
-
-def product(sizes: Sequence[int]) -> int:
-    """Return the number of entries of a shape."""
-    total = 1
-    for size in sizes:
-        total *= size
-    return total
 
 
 def _without(gone: Sequence[int], axes: Axes) -> Outcome:

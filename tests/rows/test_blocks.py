@@ -1,3 +1,4 @@
+import functools
 import pathlib
 
 import jax
@@ -185,6 +186,23 @@ def test_what_is_not_cut_is_traced_once_for_that(x64):
     # Another shape is another question.
     blocked(np.append(POINTS[0], 1.0))
     assert len(traced) == 6
+
+
+def test_a_function_that_hides_what_is_traced_is_not_kept(x64):
+    def evaluated(scale, visible):
+        def logdensity(scale, q):
+            return -jnp.sum((q / scale) ** 2)
+
+        function = functools.partial(logdensity, scale)
+        if visible:
+            function = jax.tree_util.Partial(logdensity, scale)
+        return in_row_blocks(function)(POINTS[0])
+
+    with jax.checking_leaks():
+        jax.jit(evaluated, static_argnums=1)(2.0, False)
+    assert not blocks._left_whole
+    jax.jit(evaluated, static_argnums=1)(2.0, True)
+    assert len(blocks._left_whole) == 1
 
 
 def test_few_functions_are_remembered(x64, monkeypatch):
