@@ -11,7 +11,7 @@ import jax
 from parallel_mcmc._tree import PyTree, repeated
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import Chain, Runner
-from parallel_mcmc.rows.blocks import all_rows_at_once
+from parallel_mcmc.rows.arranged import all_rows_at_once
 
 LEAST_GAIN = 1.1
 """How much faster the parallel solver must be to be chosen."""

@@ -17,7 +17,7 @@ from parallel_mcmc._precision import full_precision
 from parallel_mcmc._tree import PyTree, any_traced, num_steps, pytree, repeated
 from parallel_mcmc.kernels.base import BoundKernel, DensityState, GradientState, initial_state
 from parallel_mcmc.kernels.metric import Metric
-from parallel_mcmc.rows.blocks import in_row_blocks
+from parallel_mcmc.rows.arranged import arranged
 from parallel_mcmc.solver.batch_minor import batch_minor
 from parallel_mcmc.solver.chart import Chart
 from parallel_mcmc.solver.jacobian import Surrogate
@@ -77,7 +77,7 @@ class WhitenedTarget:
     def evaluate(self, w: jax.Array) -> Any:
         """Return ``w`` with the log density and its gradient there."""
         w = batch_minor(w)
-        value, gradient = in_row_blocks(Partial(_value_and_grad, self))(w)
+        value, gradient = arranged(Partial(_value_and_grad, self))(w)
         return Flat(w, value.astype(w.dtype), batch_minor(gradient))
 
     def enter(self, state: Any) -> Any:
@@ -112,7 +112,7 @@ class DensityTarget(WhitenedTarget):
     def evaluate(self, w: jax.Array) -> FlatDensity:
         """Return ``w`` with the log density there."""
         w = batch_minor(w)
-        return FlatDensity(w, in_row_blocks(Partial(_value, self))(w).astype(w.dtype))
+        return FlatDensity(w, arranged(Partial(_value, self))(w).astype(w.dtype))
 
     def enter(self, state: DensityState) -> FlatDensity:
         """Return a kernel's state in whitened coordinates."""

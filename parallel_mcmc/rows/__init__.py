@@ -1,1 +1,1 @@
-"""Sums over many rows of data: which functions are such, and how they are evaluated in blocks."""
+"""Functions of rows of data, evaluated as a CPU does it best."""

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from parallel_mcmc._errors import require_int, require_positive_int
 from parallel_mcmc._tree import STATIC, pytree
 from parallel_mcmc.solver.batches import for_each
-from parallel_mcmc.solver.jacobian import Linearisation, random_signs
+from parallel_mcmc.solver.jacobian import Linearisation, Product, linearised, sign_bits, signs_of
 from parallel_mcmc.solver.operators import BlockOperator
 
 
@@ -65,28 +65,27 @@ class BlockDiagonal:
         return 1 + 2 * self.probes
 
     def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
-        """Evaluate the steps and their Jacobian-vector products in one batch."""
+        """Evaluate the steps and their Jacobian-vector products."""
         x = jax.vmap(recurrence.chart.coordinates)(states)
         if x.shape[-1] % 2:
             raise ValueError(
                 "method: BlockDiagonal() needs a state of two halves, such as position and "
                 f"momentum, got {x.shape[-1]} coordinates"
             )
-
-        def batch(x):
-            return recurrence.lifted_steps(x, states, inputs)
-
-        _, jvp, (values, aux) = jax.linearize(batch, x, has_aux=True)
-        half = x.shape[-1] // 2
         key = jax.random.fold_in(jax.random.key(self.seed), iteration)
-        signs = random_signs(key, (self.probes, len(x), half), x.dtype)
-
-        def columns(sign: jax.Array) -> jax.Array:
-            zero = jnp.zeros_like(sign)
-            probes = jnp.stack([jnp.concatenate(p, -1) for p in ((sign, zero), (zero, sign))])
-            images = for_each(jvp, probes).reshape(2, len(x), 2, half)
-            return images * sign[None, :, None]
-
-        # (probe, column, time, row, D) -> (time, row, column, D)
-        blocks = jnp.mean(for_each(columns, signs), axis=0).transpose(1, 2, 0, 3)
+        bits = sign_bits(key, (len(x), self.probes), x.shape[-1] // 2)
+        values, aux, blocks = linearised(recurrence, _blocks, states, inputs, bits)
         return Linearisation(values, aux, BlockOperator(blocks))
+
+
+def _blocks(jvp: Product, x: jax.Array, bits: jax.Array) -> jax.Array:
+    """Return the estimate of the four diagonals of a Jacobian, shape ``(2, 2, D / 2)``."""
+    signs = signs_of(bits, len(x) // 2, x.dtype)
+
+    def columns(sign: jax.Array) -> jax.Array:
+        zero = jnp.zeros_like(sign)
+        probes = jnp.stack([jnp.concatenate(p) for p in ((sign, zero), (zero, sign))])
+        return for_each(jvp, probes).reshape(2, 2, -1) * sign
+
+    # (column, row, D) -> (row, column, D)
+    return jnp.mean(for_each(columns, signs), axis=0).swapaxes(0, 1)

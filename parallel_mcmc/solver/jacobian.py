@@ -142,26 +142,21 @@ class Diagonal:
         return 1 + (dim if self.probes is None else self.probes) + self.sweeps
 
     def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
-        """Evaluate the steps and their Jacobian-vector products in one batch."""
+        """Evaluate the steps and their Jacobian-vector products."""
         x = _coordinates(recurrence, states)
-
-        def batch(x):
-            return recurrence.lifted_steps(x, states, inputs)
-
-        _, jvp, (values, aux) = jax.linearize(batch, x, has_aux=True)
-        if self.probes is None:
-            dim = x.shape[-1]
-
-            def column(i):
-                # One basis vector at a time: memory stays T x D.
-                return jvp(jnp.zeros_like(x).at[:, i].set(1))[:, i]
-
-            diagonal = jax.lax.map(column, jnp.arange(dim)).T
-        else:
+        probes = ()
+        if self.probes is not None:
             count = 0 if self.redraw_every is None else iteration // self.redraw_every
             key = jax.random.fold_in(jax.random.key(self.seed), count)
-            v = random_signs(key, (self.probes, *x.shape), x.dtype)
-            diagonal = jnp.mean(for_each(lambda signs: signs * jvp(signs), v), axis=0)
+            probes = (sign_bits(key, (len(x), self.probes), x.shape[-1]),)
+        if not self.sweeps:
+            values, aux, diagonal = linearised(recurrence, _diagonal, states, inputs, *probes)
+            return Linearisation(values, aux, DiagonalOperator(diagonal))
+        # The sweeps come after a solve over all steps, for which all derivatives are kept.
+        _, jvp, (values, aux) = jax.linearize(
+            lambda x: recurrence.lifted_steps(x, states, inputs), x, has_aux=True
+        )
+        diagonal = _diagonal(jvp, x, *(jnp.moveaxis(bits, 1, 0) for bits in probes))
         return Linearisation(values, aux, DiagonalOperator(diagonal), (jvp,) * self.sweeps)
 
 
@@ -181,17 +176,7 @@ class Dense:
 
     def linearise(self, recurrence, states, inputs, iteration) -> Linearisation:
         """Evaluate the steps and their Jacobians by forward differentiation."""
-        x = _coordinates(recurrence, states)
-
-        def batch(x):
-            return recurrence.lifted_steps(x, states, inputs)
-
-        _, jvp, (values, aux) = jax.linearize(batch, x, has_aux=True)
-
-        def column(i):
-            return jvp(jnp.zeros_like(x).at[:, i].set(1))
-
-        matrix = jnp.moveaxis(for_each(column, jnp.arange(x.shape[-1])), 0, -1)
+        values, aux, matrix = linearised(recurrence, _matrix, states, inputs)
         return Linearisation(values, aux, DenseOperator(matrix))
 
 
@@ -275,14 +260,58 @@ def _without_record(model: Callable[..., jax.Array], *transition: PyTree) -> jax
     return model(*transition[:-1])
 
 
-def random_signs(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """Draw numbers that are 1 or -1, one bit each.
+def sign_bits(key: jax.Array, shape: tuple[int, ...], dim: int) -> jax.Array:
+    """Draw the bits of random signs, ``dim`` for each entry of ``shape``, as 32-bit words.
 
-    JAX's own takes 32 bits for each, so six arrays of this shape as it draws them.
+    JAX's own signs take 32 bits each, so six arrays of their shape as it draws them.
     """
-    bits = jax.random.bits(key, (*shape[:-1], -(-shape[-1] // 32)), jnp.uint32)
-    bits = bits[..., None] >> jnp.arange(32, dtype=jnp.uint32) & 1
-    return 1 - 2 * bits.reshape(*shape[:-1], -1)[..., : shape[-1]].astype(dtype)
+    return jax.random.bits(key, (*shape, -(-dim // 32)), jnp.uint32)
+
+
+def signs_of(bits: jax.Array, dim: int, dtype: Any) -> jax.Array:
+    """Return numbers that are 1 or -1, shape ``(..., dim)``, by bits of shape ``(..., words)``."""
+    ones = bits[..., None] >> jnp.arange(32, dtype=jnp.uint32) & 1
+    return 1 - 2 * ones.reshape(*bits.shape[:-1], -1)[..., :dim].astype(dtype)
+
+
+def linearised(
+    recurrence: Recurrence, read: Callable[..., PyTree], states: PyTree, inputs: PyTree, *more: Any
+) -> tuple[PyTree, PyTree, PyTree]:
+    """Evaluate every step and what is read of its derivative.
+
+    Returns the next states, what the steps recorded, and ``read(jvp, coordinates, *more)`` of
+    every step, where ``jvp`` multiplies a vector by the Jacobian; all with leading axis T.
+    """
+
+    def of_step(state: PyTree, value: PyTree, *more: Any) -> tuple:
+        x = recurrence.chart.coordinates(state)
+        _, jvp, (next_state, aux) = jax.linearize(
+            lambda x: recurrence.straight.lifted_step(x, state, value), x, has_aux=True
+        )
+        return next_state, aux, read(jvp, x, *more)
+
+    return in_blocks(of_step, states, inputs, *more)
+
+
+def _diagonal(jvp: Product, x: jax.Array, bits: jax.Array | None = None) -> jax.Array:
+    """Return the diagonal of the Jacobian, by the bits of probes if there are any, like ``x``.
+
+    The Jacobian may be that of a whole batch, each row of which depends on its own row alone.
+    """
+    if bits is not None:
+        signs = signs_of(bits, x.shape[-1], x.dtype)
+        return jnp.mean(for_each(lambda sign: sign * jvp(sign), signs), axis=0)
+
+    def column(i: jax.Array) -> jax.Array:
+        # One basis vector at a time: memory stays T x D.
+        return jvp(jnp.zeros_like(x).at[..., i].set(1))[..., i]
+
+    return jnp.moveaxis(jax.lax.map(column, jnp.arange(x.shape[-1])), 0, -1)
+
+
+def _matrix(jvp: Product, x: jax.Array) -> jax.Array:
+    """Return the Jacobian, shape ``(D, D)``."""
+    return for_each(jvp, jnp.eye(len(x), dtype=x.dtype)).T
 
 
 def _values(recurrence: Recurrence, states: PyTree, inputs: PyTree) -> tuple[PyTree, PyTree]:

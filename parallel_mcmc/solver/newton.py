@@ -18,7 +18,7 @@ from parallel_mcmc.solver.trust_region import TrustRegion
 from parallel_mcmc.solver.verdict import Verdict, conclude, leading, look_at
 
 # States that the spread of an iterate is judged by: a median of all would cost a long sort.
-SPREAD_STATES = 256
+SPREAD_STATES = 128
 
 
 class Iteration(NamedTuple):

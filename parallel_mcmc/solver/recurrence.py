@@ -73,11 +73,16 @@ class Recurrence:
         next_state, aux = self.step(self.chart.lift(state, coordinates), value)
         return self.chart.coordinates(next_state), (next_state, aux)
 
+    @property
+    def straight(self) -> Recurrence:
+        """The recurrence whose step has no loop, which is what derivatives are taken of."""
+        return self
+
     def lifted_steps(
         self, coordinates: jax.Array, states: PyTree, inputs: PyTree
     ) -> tuple[jax.Array, tuple[PyTree, PyTree]]:
-        """Evaluate :meth:`lifted_step` for every leading index."""
-        return jax.vmap(self.lifted_step)(coordinates, states, inputs)
+        """Evaluate :meth:`lifted_step` of the :attr:`straight` one for every leading index."""
+        return jax.vmap(self.straight.lifted_step)(coordinates, states, inputs)
 
     def continues(self, inputs: PyTree, window: int, dim: int) -> bool:
         """Whether what enters a window of so many states goes on by what was found of it."""

@@ -76,12 +76,10 @@ class Strided(Recurrence):
     unrolled: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]] = dataclasses.field(kw_only=True)
     """The step without a loop, for derivatives."""
 
-    def lifted_steps(
-        self, coordinates: jax.Array, states: PyTree, inputs: PyTree
-    ) -> tuple[jax.Array, tuple[PyTree, PyTree]]:
-        """Evaluate the unrolled step for every leading index."""
-        straight = Recurrence(self.unrolled, self.chart)
-        return straight.lifted_steps(coordinates, states, inputs)
+    @property
+    def straight(self) -> Recurrence:
+        """The recurrence with the unrolled step."""
+        return Recurrence(self.unrolled, self.chart)
 
     def continues(self, inputs: PyTree, window: int, dim: int) -> bool:
         """Whether there are enough single steps to fit all that they depend on."""

@@ -10,7 +10,8 @@ from jaxprs import scans
 
 import parallel_mcmc as pmc
 from parallel_mcmc.choice import measure
-from parallel_mcmc.rows import blocks, plan
+from parallel_mcmc.rows import arranged as module
+from parallel_mcmc.rows import plan
 
 ROWS, DIM = 531, 3
 # Of 80 rows, and one of the 51 that are left.
@@ -29,7 +30,7 @@ KERNELS = {
 def small_blocks(monkeypatch):
     monkeypatch.setattr(plan, "CACHE_BYTES", 0)
     monkeypatch.setattr(plan, "MOST_ROWS", 100)
-    blocks._left_whole.clear()
+    module._left_alone.clear()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ sys.path.append(str(pathlib.Path(__file__).parents[1]))
 from jaxprs import scans
 
 from parallel_mcmc.rows import plan
-from parallel_mcmc.rows.blocks import in_row_blocks
+from parallel_mcmc.rows.arranged import arranged
 
 
 def outcome(axis):
@@ -29,7 +29,7 @@ def outcome(axis):
 
     q = jnp.ones(3)
     exact = -0.5 * np.sum((numbers @ np.ones(3) - 1) ** 2)
-    blocked = in_row_blocks(logdensity)
+    blocked = arranged(logdensity)
     return {"loops": scans(blocked, q), "error": abs(float(blocked(q)) - exact)}
 
 

@@ -9,8 +9,9 @@ import row_models
 import workers
 from jaxprs import scans
 
-from parallel_mcmc.rows import blocks, plan
-from parallel_mcmc.rows.blocks import all_rows_at_once, in_row_blocks
+from parallel_mcmc.rows import arranged as module
+from parallel_mcmc.rows import plan
+from parallel_mcmc.rows.arranged import all_rows_at_once, arranged
 
 POINTS = np.random.default_rng(1).normal(size=(6, row_models.DIM))
 BLOCK = 48
@@ -18,9 +19,9 @@ BLOCK = 48
 
 @pytest.fixture(autouse=True)
 def nothing_is_remembered():
-    blocks._left_whole.clear()
+    module._left_alone.clear()
     yield
-    blocks._left_whole.clear()
+    module._left_alone.clear()
 
 
 @pytest.fixture
@@ -33,14 +34,14 @@ def small_blocks(monkeypatch):
 @pytest.mark.parametrize("logdensity", row_models.SUMS, ids=lambda f: f.__name__)
 def test_sums_over_rows_are_evaluated_in_blocks(logdensity, x64, small_blocks):
     function = jax.value_and_grad(logdensity)
-    blocked = in_row_blocks(function)
+    blocked = arranged(function)
     value, gradient = function(POINTS[0])
     # Four blocks, and one that is smaller.
     assert scans(blocked, POINTS[0]) == [4]
     for found in (blocked(POINTS[0]), jax.jit(blocked)(POINTS[0])):
         np.testing.assert_allclose(found[0], value, rtol=1e-12)
         np.testing.assert_allclose(found[1], gradient, rtol=1e-11, atol=1e-12)
-    alone = in_row_blocks(logdensity)
+    alone = arranged(logdensity)
     assert scans(alone, POINTS[0]) == [4]
     np.testing.assert_allclose(alone(POINTS[0]), value, rtol=1e-12)
 
@@ -48,13 +49,14 @@ def test_sums_over_rows_are_evaluated_in_blocks(logdensity, x64, small_blocks):
 @pytest.mark.parametrize("logdensity", row_models.MIXED, ids=lambda f: f.__name__)
 def test_what_mixes_rows_is_left_as_it_is(logdensity, x64, small_blocks):
     function = jax.value_and_grad(logdensity)
-    assert scans(in_row_blocks(function), POINTS[0]) == scans(function, POINTS[0])
-    found = in_row_blocks(function)(POINTS[0])
-    jax.tree.map(np.testing.assert_array_equal, found, function(POINTS[0]))
+    assert scans(arranged(function), POINTS[0]) == scans(function, POINTS[0])
+    found, expected = arranged(function)(POINTS[0]), function(POINTS[0])
+    # Factors may have changed places.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), found, expected)
 
 
 def test_rows_that_are_added_to_groups_are_added_in_blocks(x64, small_blocks):
-    blocked = in_row_blocks(row_models.scattered)
+    blocked = arranged(row_models.scattered)
     assert scans(blocked, POINTS[0]) == [4]
     np.testing.assert_allclose(blocked(POINTS[0]), row_models.scattered(POINTS[0]), rtol=1e-12)
 
@@ -63,8 +65,8 @@ def test_a_function_that_returns_rows_is_left_as_it_is(x64, small_blocks):
     def residuals(q):
         return jnp.asarray(row_models.DESIGN) @ q[: row_models.WIDTH]
 
-    assert scans(in_row_blocks(residuals), POINTS[0]) == []
-    np.testing.assert_array_equal(in_row_blocks(residuals)(POINTS[0]), residuals(POINTS[0]))
+    assert scans(arranged(residuals), POINTS[0]) == []
+    np.testing.assert_array_equal(arranged(residuals)(POINTS[0]), residuals(POINTS[0]))
 
 
 def test_a_parameter_for_every_row_is_left_as_it_is(x64, small_blocks):
@@ -74,8 +76,8 @@ def test_a_parameter_for_every_row_is_left_as_it_is(x64, small_blocks):
         return -0.5 * jnp.sum((outcome - q) ** 2)
 
     q = jnp.ones(row_models.ROWS)
-    assert scans(in_row_blocks(logdensity), q) == []
-    np.testing.assert_array_equal(in_row_blocks(logdensity)(q), logdensity(q))
+    assert scans(arranged(logdensity), q) == []
+    np.testing.assert_array_equal(arranged(logdensity)(q), logdensity(q))
 
 
 def test_positions_may_be_any_pytree(x64, small_blocks):
@@ -85,19 +87,19 @@ def test_positions_may_be_any_pytree(x64, small_blocks):
 
     position = {"slopes": jnp.ones(row_models.WIDTH), "rest": (jnp.array(0.3),)}
     function = jax.value_and_grad(logdensity)
-    found, expected = in_row_blocks(function)(position), function(position)
-    assert scans(in_row_blocks(function), position) == [4]
+    found, expected = arranged(function)(position), function(position)
+    assert scans(arranged(function), position) == [4]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), found, expected)
 
 
 @pytest.mark.parametrize("logdensity", row_models.SUMS, ids=lambda f: f.__name__)
 def test_derivatives_are_those_of_the_function(logdensity, x64, small_blocks):
-    gradient = in_row_blocks(jax.grad(logdensity))
+    gradient = arranged(jax.grad(logdensity))
     exact = jax.hessian(logdensity)(POINTS[0])
     for derivative in (jax.jacfwd, jax.jacrev):
         np.testing.assert_allclose(derivative(gradient)(POINTS[0]), exact, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(
-        jax.grad(in_row_blocks(logdensity))(POINTS[0]), jax.grad(logdensity)(POINTS[0]), rtol=1e-11
+        jax.grad(arranged(logdensity))(POINTS[0]), jax.grad(logdensity)(POINTS[0]), rtol=1e-11
     )
 
 
@@ -113,7 +115,7 @@ def test_the_data_may_be_traced_and_differentiated_by(x64, small_blocks):
     design, outcome = jnp.asarray(row_models.DESIGN), jnp.asarray(row_models.OUTCOME)
 
     def blocked(design, outcome):
-        return fit(design, outcome, in_row_blocks)
+        return fit(design, outcome, arranged)
 
     def whole(design, outcome):
         return fit(design, outcome, lambda f: f)
@@ -130,7 +132,7 @@ def test_the_data_may_be_traced_and_differentiated_by(x64, small_blocks):
 @pytest.mark.parametrize("logdensity", row_models.SUMS, ids=lambda f: f.__name__)
 def test_batches_of_batches(logdensity, x64, small_blocks):
     function = jax.value_and_grad(logdensity)
-    blocked = in_row_blocks(function)
+    blocked = arranged(function)
     once, twice = POINTS, POINTS.reshape(2, 3, -1)
     for found, expected in (
         (jax.vmap(blocked)(once), jax.vmap(function)(once)),
@@ -146,7 +148,7 @@ def test_a_batch_is_cut_where_its_own_numbers_fill_the_caches(x64, monkeypatch):
     monkeypatch.setattr(plan, "MOST_ROWS", BLOCK + plan.ALIGNED_ROWS - 1)
     data = 8 * row_models.ROWS * (row_models.WIDTH + 1)
     monkeypatch.setattr(plan, "CACHE_BYTES", data + 8 * row_models.ROWS * 5)
-    blocked = in_row_blocks(row_models.logistic)
+    blocked = arranged(row_models.logistic)
     assert scans(blocked, POINTS[0]) == []
     assert scans(jax.vmap(blocked), POINTS[:5]) == []
     assert scans(jax.vmap(blocked), POINTS) == [4]
@@ -161,31 +163,53 @@ def test_single_precision_is_kept(small_blocks):
         return -0.5 * jnp.sum((design @ q - 1) ** 2)
 
     q = jnp.asarray(POINTS[0][: row_models.WIDTH], jnp.float32)
-    value, gradient = in_row_blocks(jax.value_and_grad(logdensity))(q)
+    value, gradient = arranged(jax.value_and_grad(logdensity))(q)
     assert value.dtype == gradient.dtype == jnp.float32
     np.testing.assert_allclose(gradient, jax.grad(logdensity)(q), rtol=1e-5)
 
 
 def test_few_rows_are_left_as_they_are(x64):
-    assert scans(in_row_blocks(row_models.logistic), POINTS[0]) == []
+    assert scans(arranged(row_models.logistic), POINTS[0]) == []
 
 
-def test_what_is_not_cut_is_traced_once_for_that(x64):
+def test_what_is_left_alone_is_traced_once_for_that(x64):
+    traced = []
+
+    def logdensity(q):
+        traced.append(q)
+        return row_models.prior(q)
+
+    evaluate = arranged(logdensity)
+    evaluate(POINTS[0])
+    assert len(traced) == 2
+    evaluate(POINTS[0])
+    arranged(logdensity)(POINTS[1])
+    assert len(traced) == 4
+    # Another shape is another question.
+    evaluate(np.append(POINTS[0], 1.0))
+    assert len(traced) == 6
+
+
+def test_what_is_arranged_is_traced_once(x64):
     traced = []
 
     def logdensity(q):
         traced.append(q)
         return row_models.logistic(q)
 
-    blocked = in_row_blocks(logdensity)
-    blocked(POINTS[0])
-    assert len(traced) == 2
-    blocked(POINTS[0])
-    in_row_blocks(logdensity)(POINTS[1])
-    assert len(traced) == 4
-    # Another shape is another question.
-    blocked(np.append(POINTS[0], 1.0))
-    assert len(traced) == 6
+    np.testing.assert_allclose(
+        arranged(logdensity)(POINTS[0]), row_models.logistic(POINTS[0]), rtol=1e-12
+    )
+    assert len(traced) == 1
+    assert not module._left_alone
+
+
+@pytest.mark.parametrize("logdensity", row_models.SUMS, ids=lambda f: f.__name__)
+def test_derivatives_are_those_of_the_function_in_one_piece(logdensity, x64):
+    gradient = arranged(jax.grad(logdensity))
+    exact = jax.hessian(logdensity)(POINTS[0])
+    for derivative in (jax.jacfwd, jax.jacrev):
+        np.testing.assert_allclose(derivative(gradient)(POINTS[0]), exact, rtol=1e-10, atol=1e-10)
 
 
 def test_a_function_that_hides_what_is_traced_is_not_kept(x64):
@@ -196,31 +220,31 @@ def test_a_function_that_hides_what_is_traced_is_not_kept(x64):
         function = functools.partial(logdensity, scale)
         if visible:
             function = jax.tree_util.Partial(logdensity, scale)
-        return in_row_blocks(function)(POINTS[0])
+        return arranged(function)(POINTS[0])
 
     with jax.checking_leaks():
         jax.jit(evaluated, static_argnums=1)(2.0, False)
-    assert not blocks._left_whole
+    assert not module._left_alone
     jax.jit(evaluated, static_argnums=1)(2.0, True)
-    assert len(blocks._left_whole) == 1
+    assert len(module._left_alone) == 1
 
 
 def test_few_functions_are_remembered(x64, monkeypatch):
-    monkeypatch.setattr(blocks, "REMEMBERED", 3)
+    monkeypatch.setattr(module, "REMEMBERED", 3)
     for shift in range(5):
-        in_row_blocks(lambda q, shift=shift: jnp.sum(q) + shift)(POINTS[0])
-    assert len(blocks._left_whole) == 3
+        arranged(lambda q, shift=shift: jnp.sum(q) + shift)(POINTS[0])
+    assert len(module._left_alone) == 3
 
 
 def test_not_within_all_rows_at_once(x64, small_blocks):
     with all_rows_at_once():
-        assert scans(in_row_blocks(row_models.logistic), POINTS[0]) == []
-    assert scans(in_row_blocks(row_models.logistic), POINTS[0]) == [4]
+        assert scans(arranged(row_models.logistic), POINTS[0]) == []
+    assert scans(arranged(row_models.logistic), POINTS[0]) == [4]
 
 
 def test_accelerators_have_no_such_caches(x64, small_blocks, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert scans(in_row_blocks(row_models.logistic), POINTS[0]) == []
+    assert scans(arranged(row_models.logistic), POINTS[0]) == []
 
 
 def test_rows_that_are_on_several_devices_stay_there():
@@ -235,6 +259,6 @@ def test_side_effects_are_not_repeated(x64, small_blocks, capfd):
         jax.debug.print("evaluated")
         return row_models.logistic(q)
 
-    in_row_blocks(logdensity)(POINTS[0])
+    arranged(logdensity)(POINTS[0])
     jax.effects_barrier()
     assert capfd.readouterr().out.count("evaluated") == 1
