@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from german_credit import whitened_posterior
+from german_credit import log1pexp, whitened_posterior
 
 import parallel_mcmc as pmc
 from parallel_mcmc.data import load_eight_schools
@@ -76,7 +76,7 @@ def regression(rows: int, dim: int, logistic: bool, num_samples: int) -> Problem
         q = mode + factor @ w
         mean = X @ q
         if logistic:
-            likelihood = jnp.sum(y * mean - jnp.logaddexp(0.0, mean))
+            likelihood = jnp.sum(y * mean - log1pexp(mean))
         else:
             likelihood = -0.5 * jnp.sum((y - mean) ** 2)
         return likelihood - 0.5 * jnp.sum(q**2)
