@@ -11,15 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from parallel_mcmc.rows.caches import cache_bytes
 from parallel_mcmc.rows.rules import ByRow, Total, rule_of
 from parallel_mcmc.rows.steps import Step, Steps, Value, steps_of
 
-CACHE_BYTES = 16e6
-"""Bytes that a CPU may have in its caches from one use to the next.
-
-Regressions whose data are 7 and 12 MB took 1.5 times as long in blocks by a single chain, those of
-20 and 40 MB 0.7 and 0.4 times.
-"""
+ARRAYS_AT_A_TIME = 3
+"""Numbers for each row and position, about, that a log density and its gradient have at a time."""
 
 BLOCK_BYTES = 2e6
 """Bytes of the rows of a block: few enough for the caches, and enough work for several cores."""
@@ -91,15 +88,15 @@ class Plan(NamedTuple):
         return rows if count == 1 else rows - rows % ALIGNED_ROWS or max(rows, 1)
 
     def pays(self, count: int) -> bool:
-        """Whether the data, and a number for each row and position, are too many for the caches.
+        """Whether the data, and what is made for each row and position, fill the caches.
 
         Parameters
         ----------
         count
             Positions of a batch.
         """
-        made = count * self.num_rows * self.itemsize
-        return self.block_rows < self.num_rows and self.data_bytes + made > CACHE_BYTES
+        made = ARRAYS_AT_A_TIME * count * self.num_rows * self.itemsize
+        return self.block_rows < self.num_rows and self.data_bytes + made > cache_bytes()
 
     def run(self, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
         """Return the results of the function."""

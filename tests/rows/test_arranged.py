@@ -27,7 +27,7 @@ def nothing_is_remembered():
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Cut everything that has more than a few rows."""
-    monkeypatch.setattr(plan, "CACHE_BYTES", 0)
+    monkeypatch.setattr(plan, "cache_bytes", lambda: 0)
     monkeypatch.setattr(plan, "MOST_ROWS", BLOCK + plan.ALIGNED_ROWS - 1)
 
 
@@ -147,7 +147,7 @@ def test_batches_of_batches(logdensity, x64, small_blocks):
 def test_a_batch_is_cut_where_its_own_numbers_fill_the_caches(x64, monkeypatch):
     monkeypatch.setattr(plan, "MOST_ROWS", BLOCK + plan.ALIGNED_ROWS - 1)
     data = 8 * row_models.ROWS * (row_models.WIDTH + 1)
-    monkeypatch.setattr(plan, "CACHE_BYTES", data + 8 * row_models.ROWS * 5)
+    monkeypatch.setattr(plan, "cache_bytes", lambda: data + 3 * 8 * row_models.ROWS * 5)
     blocked = arranged(row_models.logistic)
     assert scans(blocked, POINTS[0]) == []
     assert scans(jax.vmap(blocked), POINTS[:5]) == []

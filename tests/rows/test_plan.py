@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parallel_mcmc.rows.plan import ALIGNED_ROWS, BLOCK_BYTES, CACHE_BYTES, MOST_ROWS, plan_of
+from parallel_mcmc.rows import plan as module
+from parallel_mcmc.rows.plan import ALIGNED_ROWS, BLOCK_BYTES, MOST_ROWS, plan_of
 
 
 def plan_for(rows, width):
@@ -34,11 +35,16 @@ def test_data_that_are_one_block_are_not_cut():
     assert not plan.pays(1_000_000)
 
 
-def test_a_single_position_pays_where_the_data_alone_are_too_many():
-    assert plan_for(int(1.1 * CACHE_BYTES / 400), 100).pays(1)
-    smaller = plan_for(int(0.5 * CACHE_BYTES / 400), 100)
+@pytest.mark.parametrize("caches", [8e6, 32e6])
+def test_a_single_position_pays_where_the_data_alone_are_too_many(caches, monkeypatch):
+    monkeypatch.setattr(module, "cache_bytes", lambda: caches)
+    assert plan_for(int(caches / 400), 100).pays(1)
+    smaller = plan_for(int(0.5 * caches / 400), 100)
     assert not smaller.pays(1)
-    assert smaller.pays(int(CACHE_BYTES / 4 / smaller.num_rows))
+    # Three numbers for each row and position fill the other half.
+    most = int(0.5 * caches / 12 / smaller.num_rows)
+    assert not smaller.pays(most)
+    assert smaller.pays(most + 1)
 
 
 def test_what_depends_on_the_data_alone_is_made_once():
