@@ -48,21 +48,23 @@ DIAGONAL = {
 }
 
 
-# Operations of an iteration as JAX 0.10.2 traces it, for a CPU and an accelerator together.
+# Operations of an iteration, for a CPU and an accelerator together, as JAX 0.10.2 traces it and as
+# 0.12.0 does, in nearly twice as many.
 COUNTS = [
-    (solved, pmc.jacobi(), 457),
-    (solved, DIAGONAL["surrogate"], 632),
-    (solved, pmc.quasi_deer(), 763),
-    (solved, pmc.Newton(), 764),
-    (sampled, pmc.Newton(pmc.Surrogate()), 736),
-    (sampled, pmc.quasi_deer(), 843),
-    (sampled, pmc.Newton(), 906),
+    (solved, pmc.jacobi(), (457, 800)),
+    (solved, DIAGONAL["surrogate"], (632, 1112)),
+    (solved, pmc.quasi_deer(), (763, 1433)),
+    (solved, pmc.Newton(), (764, 1429)),
+    (sampled, pmc.Newton(pmc.Surrogate()), (736, 1313)),
+    (sampled, pmc.quasi_deer(), (843, 1564)),
+    (sampled, pmc.Newton(), (906, 1849)),
 ]
 
 
-@pytest.mark.parametrize(("program", "method", "count"), COUNTS)
-def test_operations_of_an_iteration(program, method, count):
+@pytest.mark.parametrize(("program", "method", "counts"), COUNTS)
+def test_operations_of_an_iteration(program, method, counts):
     # Other versions of JAX differ by a few.
+    count = counts[jax.__version_info__ >= (0, 12)]
     assert len(longest_loop(program(method).jaxpr.jaxpr)) <= 1.1 * count
 
 
@@ -78,12 +80,13 @@ def test_a_diagonal_model_makes_no_matrix(method):
     assert not [shape for shape in shapes if shape.count(DIM) > 1]
 
 
-@pytest.mark.parametrize(("scale", "arrays"), [(1.0, 12), (None, 16)])
+@pytest.mark.parametrize(("scale", "arrays"), [(1.0, 11.4), (None, 15.2)])
 def test_an_iteration_needs_few_arrays_of_the_size_of_the_chain(scale, arrays):
     length, dim = 65_536, 100
     memory = solved(pmc.quasi_deer(), scale, length, dim).lower().compile().memory_analysis()
     size = 4 * length * dim
-    assert (memory.temp_size_in_bytes + memory.output_size_in_bytes) / size <= arrays
+    # Other versions of XLA differ by an array.
+    assert (memory.temp_size_in_bytes + memory.output_size_in_bytes) / size <= arrays + 1
 
 
 def wide_step(x, u):
