@@ -65,8 +65,8 @@ def cases() -> dict[str, Callable[[], tuple[LogDensity, int]]]:
         problem = PROBLEMS[name]()
         return problem.logdensity, problem.dim
 
-    large = [name for name in PROBLEMS if "000 x" in name or "german" in name]
-    made = {name: lambda name=name: regression(name) for name in large}
+    regressions = [name for name in PROBLEMS if "000 x" in name or "german" in name]
+    made = {name: lambda name=name: regression(name) for name in regressions}
     for build in (one_predictor, groups, robust):
         name = build.__name__.replace("_", " ")
         made[name] = lambda build=build: build(np.random.default_rng(0))

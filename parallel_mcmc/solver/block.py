@@ -16,7 +16,13 @@ import jax.numpy as jnp
 from parallel_mcmc._errors import require_int, require_positive_int
 from parallel_mcmc._tree import STATIC, pytree
 from parallel_mcmc.solver.batches import for_each
-from parallel_mcmc.solver.jacobian import Linearisation, Product, linearised, sign_bits, signs_of
+from parallel_mcmc.solver.linearisation import (
+    Linearisation,
+    Product,
+    linearised,
+    sign_bits,
+    signs_of,
+)
 from parallel_mcmc.solver.operators import BlockOperator
 
 

@@ -80,13 +80,14 @@ def test_a_diagonal_model_makes_no_matrix(method):
     assert not [shape for shape in shapes if shape.count(DIM) > 1]
 
 
-@pytest.mark.parametrize(("scale", "arrays"), [(1.0, 11.4), (None, 15.2)])
+@pytest.mark.parametrize(("scale", "arrays"), [(1.0, 12), (None, 15.5)])
 def test_an_iteration_needs_few_arrays_of_the_size_of_the_chain(scale, arrays):
     length, dim = 65_536, 100
     memory = solved(pmc.quasi_deer(), scale, length, dim).lower().compile().memory_analysis()
     size = 4 * length * dim
-    # Other versions of XLA differ by an array.
-    assert (memory.temp_size_in_bytes + memory.output_size_in_bytes) / size <= arrays + 1
+    # The oldest JAX needs up to an array more.
+    arrays += jax.__version_info__ < (0, 8)
+    assert (memory.temp_size_in_bytes + memory.output_size_in_bytes) / size <= arrays
 
 
 def wide_step(x, u):
