@@ -98,7 +98,7 @@ def main():
             calls = {side: lambda f=f, q=positions: f(q) for side, f in sides.items()}
             times = in_turn(calls, options.repeats)
             written, *ways = (1e6 * times[side].median / batch for side in sides)
-            in_blocks = (plan.block_rows, ways[1]) if plan.pays(batch) else (None, None)
+            in_blocks = (plan.block_rows(batch), ways[1]) if plan.pays(batch) else (None, None)
             table.add(name, plan.num_rows, batch, written, ways[0], *in_blocks, written / ways[-1])
     table.save(options)
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import jax
@@ -115,7 +116,7 @@ def _by_batch(
         For each axis of the batch, which arguments have it; the innermost first.
     """
     pays = plan.pays(count) and not _all_rows_at_once.get()
-    function = plan.run if pays else whole
+    function = partial(plan.run, count) if pays else whole
     for in_axes in axes:
         function = jax.vmap(function, in_axes)
     mapped = custom_vmap(function)

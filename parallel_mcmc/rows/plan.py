@@ -18,11 +18,16 @@ from parallel_mcmc.rows.steps import Step, Steps, Value, steps_of
 ARRAYS_AT_A_TIME = 3
 """Numbers for each row and position, about, that a log density and its gradient have at a time."""
 
-BLOCK_BYTES = 2e6
-"""Bytes of the rows of a block: few enough for the caches, and enough work for several cores."""
+FILLED = 2 / 3
+"""Share of the caches that data and what is made of them may fill: products of matrices have packed
+copies there, and other virtual machines may have the same caches."""
 
-MOST_ROWS = 20_000
-"""Rows of a block, however few bytes they have: a batch has its intermediate values for each."""
+BLOCK_SHARE = 1 / 3
+"""Share of the caches that a block has, with what is made of its rows: smaller blocks have more
+operations, each of which both cores have to begin together."""
+
+FEWEST_ROWS = 1000
+"""Rows of a block, at least."""
 
 ALIGNED_ROWS = 16
 """Numbers of rows that products of matrices take well are multiples of this. With an odd number of
@@ -79,13 +84,19 @@ class Plan(NamedTuple):
         """Bytes of the arrays that are cut."""
         return sum(map(_bytes_of, self.axes))
 
-    @property
-    def block_rows(self) -> int:
-        """Rows of a block; what they leave over is a smaller one."""
-        most = min(BLOCK_BYTES / self.data_bytes * self.num_rows, MOST_ROWS)
-        count = math.ceil(self.num_rows / most)
-        rows = self.num_rows // count
-        return rows if count == 1 else rows - rows % ALIGNED_ROWS or max(rows, 1)
+    def block_rows(self, count: int = 1) -> int:
+        """Return the rows of a block; what they leave over is a smaller one.
+
+        Parameters
+        ----------
+        count
+            Positions of a batch.
+        """
+        row_bytes = self.data_bytes / self.num_rows + self._made_for_row(count)
+        most = max(BLOCK_SHARE * cache_bytes() / row_bytes, FEWEST_ROWS)
+        blocks = math.ceil(self.num_rows / most)
+        rows = self.num_rows // blocks
+        return rows if blocks == 1 else rows - rows % ALIGNED_ROWS or max(rows, 1)
 
     def pays(self, count: int) -> bool:
         """Whether the data, and what is made for each row and position, fill the caches.
@@ -95,25 +106,28 @@ class Plan(NamedTuple):
         count
             Positions of a batch.
         """
-        made = ARRAYS_AT_A_TIME * count * self.num_rows * self.itemsize
-        return self.block_rows < self.num_rows and self.data_bytes + made > cache_bytes()
+        needed = self.data_bytes + self._made_for_row(count) * self.num_rows
+        return self.block_rows(count) < self.num_rows and needed > FILLED * cache_bytes()
 
-    def run(self, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-        """Return the results of the function."""
+    def _made_for_row(self, count: int) -> int:
+        return ARRAYS_AT_A_TIME * count * self.itemsize
+
+    def run(self, count: int, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+        """Return the results of the function, for one of ``count`` positions of a batch."""
         known = dict(zip(self.whole.constants, constants, strict=True))
         known |= dict(zip(self.whole.arguments, arguments, strict=True))
         for step in self.before:
             step.run(known)
         sums = [item for item in self.blocks if isinstance(item, SumStep)]
-        rows = self.block_rows
+        rows = self.block_rows(count)
 
         def body(totals: list[jax.Array], block: jax.Array) -> tuple[list[jax.Array], None]:
             return self._with_rows(known, totals, block * rows, rows), None
 
-        count, rest = divmod(self.num_rows, rows)
-        totals, _ = jax.lax.scan(body, [item.begin(known) for item in sums], jnp.arange(count))
+        blocks, rest = divmod(self.num_rows, rows)
+        totals, _ = jax.lax.scan(body, [item.begin(known) for item in sums], jnp.arange(blocks))
         if rest:
-            totals = self._with_rows(known, totals, count * rows, rest)
+            totals = self._with_rows(known, totals, blocks * rows, rest)
         known.update(
             (item.step.outputs[0], total) for item, total in zip(sums, totals, strict=True)
         )
@@ -151,8 +165,8 @@ def plan_of(closed: Any) -> Plan | None:
     >>> import jax, jax.numpy as jnp
     >>> rows = jnp.ones((100_000, 20))
     >>> plan = plan_of(jax.make_jaxpr(lambda q: jnp.sum((rows @ q) ** 2))(jnp.ones(20)))
-    >>> plan.num_rows, plan.block_rows, list(plan.axes.values())
-    (100000, 20000, [0])
+    >>> plan.num_rows, list(plan.axes.values())
+    (100000, [0])
     """
     if closed.effects:
         return None
@@ -161,13 +175,29 @@ def plan_of(closed: Any) -> Plan | None:
     return _cut(whole, num_rows) if num_rows > ALIGNED_ROWS else None
 
 
+def data_bytes(closed: Any) -> int:
+    """Return the bytes of the arrays that a function closes over and uses.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> rows = jnp.ones((1000, 20), jnp.float32)
+    >>> data_bytes(jax.make_jaxpr(lambda q: jnp.sum((rows @ q) ** 2))(jnp.ones(20, jnp.float32)))
+    80000
+    """
+    return sum(map(_bytes_of, _data_of(steps_of(closed.jaxpr))))
+
+
+def _data_of(whole: Steps) -> set[Value]:
+    used = {value for step in whole.steps for value in step.inputs if value.aval.shape}
+    return {value for value in used if value.constant is not None or value in whole.constants}
+
+
 def _rows_of(whole: Steps) -> int:
     """Return the longest axis of most of the data; 0 if there are none."""
-    used = {value for step in whole.steps for value in step.inputs}
     sizes: Counter[int] = Counter()
-    for value in used:
-        if value.constant is not None or value in whole.constants:
-            sizes[max(value.aval.shape, default=0)] += _bytes_of(value)
+    for value in _data_of(whole):
+        sizes[max(value.aval.shape)] += _bytes_of(value)
     return max(sizes, key=lambda size: sizes[size], default=0)
 
 

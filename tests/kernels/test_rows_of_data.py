@@ -29,7 +29,7 @@ KERNELS = {
 @pytest.fixture
 def small_blocks(monkeypatch):
     monkeypatch.setattr(plan, "cache_bytes", lambda: 0)
-    monkeypatch.setattr(plan, "MOST_ROWS", 100)
+    monkeypatch.setattr(plan, "FEWEST_ROWS", 100)
     module._left_alone.clear()
 
 

@@ -28,7 +28,7 @@ def nothing_is_remembered():
 def small_blocks(monkeypatch):
     """Cut everything that has more than a few rows."""
     monkeypatch.setattr(plan, "cache_bytes", lambda: 0)
-    monkeypatch.setattr(plan, "MOST_ROWS", BLOCK + plan.ALIGNED_ROWS - 1)
+    monkeypatch.setattr(plan, "FEWEST_ROWS", BLOCK + plan.ALIGNED_ROWS - 1)
 
 
 @pytest.mark.parametrize("logdensity", row_models.SUMS, ids=lambda f: f.__name__)
@@ -145,9 +145,11 @@ def test_batches_of_batches(logdensity, x64, small_blocks):
 
 
 def test_a_batch_is_cut_where_its_own_numbers_fill_the_caches(x64, monkeypatch):
-    monkeypatch.setattr(plan, "MOST_ROWS", BLOCK + plan.ALIGNED_ROWS - 1)
+    monkeypatch.setattr(plan, "FEWEST_ROWS", BLOCK + plan.ALIGNED_ROWS - 1)
     data = 8 * row_models.ROWS * (row_models.WIDTH + 1)
-    monkeypatch.setattr(plan, "cache_bytes", lambda: data + 3 * 8 * row_models.ROWS * 5)
+    most = data + 3 * 8 * row_models.ROWS * 5
+    monkeypatch.setattr(plan, "cache_bytes", lambda: most / plan.FILLED)
+    monkeypatch.setattr(plan, "BLOCK_SHARE", 0)
     blocked = arranged(row_models.logistic)
     assert scans(blocked, POINTS[0]) == []
     assert scans(jax.vmap(blocked), POINTS[:5]) == []
