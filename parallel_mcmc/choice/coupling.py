@@ -14,13 +14,20 @@ import numpy as np
 
 from parallel_mcmc._tree import PyTree, at, num_steps, repeated
 from parallel_mcmc.kernels.base import BoundKernel, Kernel
+from parallel_mcmc.kernels.chain import lane_foresight
 from parallel_mcmc.solver.defaults import default_tolerance
+from parallel_mcmc.solver.foresight import TRUSTED
 
 IDLE_CALLS = 5
 """Times that a call without a step is timed."""
 
 SIGNIFICANT = 2.0
 """Standard errors below zero from which on an exponent is negative."""
+
+
+LEAST_AGAIN = 0.5
+"""Of the draws that chains need to meet, what the last of all lanes needs however good a model's
+guess: it is the one before which a decision was a tie."""
 
 
 class Coupling(NamedTuple):
@@ -33,6 +40,9 @@ class Coupling(NamedTuple):
     """Growth of their distance in one draw, on the log scale: the largest Lyapunov exponent."""
     error: float
     """Standard error of it, from the chains."""
+    draws_again: int | None = None
+    """Draws of a lane that are made again until it meets its old path; as many as chains need to
+    meet, where no more is known of a lane's start than of theirs."""
 
 
 class StepTime(NamedTuple):
@@ -81,7 +91,13 @@ def measure_coupling(
     outcomes, times = zip(*(clocked(run, steps) for run in run_of), strict=True)
     paths = np.concatenate([np.asarray(path, float) for path, _ in outcomes], axis=1)[: steps + 1]
     distances = np.abs(paths[:, 1:] - paths[:, :1]).max(axis=-1)
-    found = meeting(distances, default_tolerance(outcomes[0][0].dtype), total)
+    tolerance = default_tolerance(outcomes[0][0].dtype)
+    found = meeting(distances, tolerance, total)
+    foresight = lane_foresight(kernel.bind(state.position), at(starts[0], 0), keys)
+    if foresight:
+        guesses = [np.asarray(guessed(kernel, state, start, keys)[steps - 1]) for start in starts]
+        missed = np.abs(np.concatenate(guesses) - paths[steps]).max(axis=-1)
+        found = foreseen_from(found, float(np.median(missed)), foresight, tolerance)
     return found, time_of_step(times[1:], steps, idle)
 
 
@@ -208,7 +224,36 @@ def meeting(distances: np.ndarray, tolerance: float, total: int) -> Coupling:
         draws = ends.max()
     elif exponent + SIGNIFICANT * error < 0:
         draws = steps + np.ceil((np.log(tolerance) - logs[-1].max()) / exponent)
-    return Coupling(int(draws) if draws < total else None, float(exponent), float(error))
+    until = int(draws) if draws < total else None
+    return Coupling(until, float(exponent), float(error), until)
+
+
+def foreseen_from(found: Coupling, missed: float, foresight: int, tolerance: float) -> Coupling:
+    """Return how chains approach each other, with what the starts of lanes gain by a model.
+
+    Parameters
+    ----------
+    found
+        What is known without.
+    missed
+        Distance of the last states from where the model leads.
+    foresight
+        Draws that it guesses before each lane.
+    tolerance
+        Distance at which chains have met.
+
+    Examples
+    --------
+    >>> found = Coupling(66, -0.14, 0.01, 66)
+    >>> [foreseen_from(found, missed, 128, 1e-4).draws_again for missed in (1e-4, 0.02, 2)]
+    [33, 38, 66]
+    """
+    if found.draws is None or not missed <= TRUSTED or not found.exponent < 0:
+        return found
+    gap = missed + np.exp(found.exponent * foresight)
+    again = np.ceil(np.log(gap / tolerance) / -found.exponent)
+    least = np.ceil(LEAST_AGAIN * found.draws)
+    return found._replace(draws_again=int(np.clip(again, least, found.draws)))
 
 
 @partial(jax.jit, static_argnames="count")
@@ -262,6 +307,19 @@ def side_by_side(
     coordinates = jax.vmap(bound.recurrence.chart.coordinates)
     path = jnp.concatenate([coordinates(starts)[None], jax.vmap(coordinates)(record[0])])
     return path / _scale(bound, path.dtype), record[1]
+
+
+@jax.jit
+def guessed(kernel: Kernel, state: PyTree, starts: PyTree, keys: jax.Array) -> jax.Array:
+    """Return the paths of :func:`side_by_side` as the kernel's own model of itself has them.
+
+    Shape ``(len(keys), count, D)``; without what chains begin at.
+    """
+    bound = kernel.bind(state.position)
+    draws = jax.vmap(bound.draw)(keys)
+    paths = jax.vmap(bound.imitated.guess, in_axes=(0, None), out_axes=1)(starts, draws)
+    coordinates = jax.vmap(jax.vmap(bound.recurrence.chart.coordinates))(paths)
+    return coordinates / _scale(bound, coordinates.dtype)
 
 
 def _scale(bound: BoundKernel, dtype: Any) -> jax.Array:

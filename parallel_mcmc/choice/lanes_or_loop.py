@@ -113,19 +113,22 @@ def lanes_or_loop(
     found, alone = measure_coupling(kernel, states, several, draws, runs, num_samples)
     one = alone.seconds / num_chains
     told = f"{found.exponent:.2g} ± {found.error:.1g} a draw"
-    if found.draws is None:
+    if found.draws is None or found.draws_again is None:
         reason = f"chains with the same random numbers do not clearly approach each other ({told})"
         return _with_exponent(choice_of(Sequential(), reason, one), found)
     most, shared = (MOST_LANES, SHARED_OF_SMALL) if small else (BATCH, SHARED)
-    lanes = best_lanes(found.draws, num_samples, num_chains, most, shared)
+    again = found.draws_again
+    lanes = best_lanes(again, num_samples, num_chains, most, shared)
     met = f"chains with the same random numbers meet after some {found.draws} draws ({told})"
+    if again < found.draws:
+        met += f", {again} where a lane's start is foreseen"
     if lanes == 1:
         return _with_exponent(choice_of(Sequential(), f"{met}, too late for lanes", one), found)
     together = lanes * num_chains
     batches = max(int(BATCH_SHARE * num_chains * num_samples * BATCH_GAIN / together) - 1, 1)
     enough = int(LONG_CALL * BATCH_GAIN / max(one * together, 1e-9)) + 1
     steps = max(min(enough, batches // LEAST_RUNS, MOST_BATCHES, num_samples), 1)
-    evaluations = expected_evaluations(lanes, found.draws, num_samples)
+    evaluations = expected_evaluations(lanes, again, num_samples)
     repeats = min(batches // steps, MOST_REPEATS)
     batch = step_time(kernel, state, few, steps, together, repeats)
     too_quick = traffic < TINY_TRAFFIC and one * num_chains * draws < TOO_QUICK
@@ -152,7 +155,7 @@ def lanes_or_loop(
     else:
         times = f"takes {one * 1e6:.3g} µs by the loop and {solved * 1e6:.3g} µs in {lanes} lanes"
     reason = f"{met}; a draw {times}"
-    window = window_of(lanes, found.draws, num_samples)
+    window = window_of(lanes, again, num_samples)
     pays = quick or solved * LEAST_GAIN_OF_LANES < one
     runner = InLanes(lanes, window) if pays else Sequential()
     return _with_exponent(choice_of(runner, reason, one, solved), found)

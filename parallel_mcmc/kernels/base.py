@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -74,7 +75,15 @@ class BoundKernel(NamedTuple):
     method: Newton = Newton(Surrogate())
     """The Newton method that suits the kernel."""
     foresight: int = 0
-    """Steps that it pays to guess before a lane of shooting."""
+    """Steps that it pays to imitate before a lane of shooting."""
+    imitate: Callable[[PyTree, PyTree], PyTree] | None = None
+    """The states of the recurrence that follow one, by a cheap model of its steps that are made one
+    after the other; of a kernel with foresight."""
+
+    @property
+    def imitated(self) -> Recurrence:
+        """The recurrence, which guesses what comes by the imitation."""
+        return dataclasses.replace(self.recurrence, predict=self.imitate)
 
     def solver_scale(self, dtype: Any) -> jax.Array | None:
         """Return ``scale`` as the solver takes it."""

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from parallel_mcmc._tree import STATIC, PyTree, at, pytree
-from parallel_mcmc.kernels.base import Kernel
+from parallel_mcmc.kernels.base import BoundKernel, Kernel
+from parallel_mcmc.rows.plan import data_bytes
 from parallel_mcmc.solver.defaults import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.plain_loop import run_sequentially
@@ -138,6 +139,30 @@ class Sequential:
         return solution, info
 
 
+LARGE_DATA = 1e6
+"""Bytes of the data of a step from which on it pays to guess the draws before each lane: beside
+it a guess costs nothing, and few posteriors of less data are so nearly Gaussian that it helps."""
+
+
+def lane_foresight(bound: BoundKernel, state: PyTree, keys: jax.Array) -> int:
+    """Return the draws that it pays to guess before each lane.
+
+    Parameters
+    ----------
+    bound
+        A kernel.
+    state
+        A state of its recurrence.
+    keys
+        Of draws, of any shape.
+    """
+    if not bound.foresight:
+        return 0
+    draw = jax.eval_shape(bound.draw, jax.eval_shape(lambda: keys.ravel()[0]))
+    data = data_bytes(jax.make_jaxpr(bound.recurrence.step)(state, draw))
+    return bound.foresight if data > LARGE_DATA else 0
+
+
 @pytree
 @dataclasses.dataclass(frozen=True)
 class InLanes:
@@ -173,8 +198,9 @@ class InLanes:
         bound = kernel.bind(at(states, 0).position)
         starts = jax.vmap(bound.enter)(states)
         dtype = jax.eval_shape(bound.recurrence.chart.coordinates, at(starts, 0)).dtype
+        foresight = lane_foresight(bound, at(starts, 0), keys)
         return shoot_in_windows(
-            bound.recurrence,
+            bound.imitated if foresight else bound.recurrence,
             starts,
             jax.vmap(jax.vmap(bound.draw))(keys),
             window=self.window,
@@ -182,7 +208,7 @@ class InLanes:
             max_rounds=default_max_rounds(self.lanes),
             tolerance=default_tolerance(dtype) if self.tolerance is None else self.tolerance,
             scale=bound.solver_scale(dtype),
-            foresight=bound.foresight,
+            foresight=foresight,
         )
 
 

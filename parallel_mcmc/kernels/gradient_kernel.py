@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,6 +19,15 @@ from parallel_mcmc.solver.scans import diagonal_scan
 # A decision of the Gaussian chain that is wrong at first is mended by the states before it, which
 # are nearly right at once: later rounds change little.
 DECISION_ROUNDS = 2
+
+
+def gaussian_around(centre: jax.Array) -> Callable[[jax.Array], Flat]:
+    """Return the evaluation of a unit Gaussian."""
+
+    def evaluate(w: jax.Array) -> Flat:
+        return Flat(w, -0.5 * jnp.sum((w - centre) ** 2), centre - w)
+
+    return evaluate
 
 
 class GradientKernel(MetropolisKernel):
@@ -49,8 +59,7 @@ class GradientKernel(MetropolisKernel):
         noise = gain.astype(dtype)[:, None] * draws.normal
         centre = apparent_centre(state)
 
-        def evaluate(w: jax.Array) -> Flat:
-            return Flat(w, -0.5 * jnp.sum((w - centre) ** 2), centre - w)
+        evaluate = gaussian_around(centre)
 
         def chain(accepted: jax.Array) -> jax.Array:
             decay = jnp.where(accepted, contraction, 1).astype(dtype)[:, None]
@@ -68,3 +77,16 @@ class GradientKernel(MetropolisKernel):
         everywhere = jnp.ones(len(noise), bool)
         positions = jax.lax.fori_loop(0, DECISION_ROUNDS, decide, chain(everywhere))
         return jax.vmap(chart.place, in_axes=(None, 0))(state, positions)
+
+    def imitate(self, state: Flat, draws: Any) -> Flat:
+        """Return the coming states of this kernel on the Gaussian seen from ``state``.
+
+        They are those of :meth:`predict`, made one after the other, so that every decision is that
+        of the Gaussian chain.
+        """
+        evaluate = gaussian_around(apparent_centre(state))
+
+        def move(now: Flat, draw: Any) -> tuple[Flat, Flat]:
+            return (self.transition(evaluate, now, draw)[0],) * 2
+
+        return jax.lax.scan(move, evaluate(state.position), draws)[1]

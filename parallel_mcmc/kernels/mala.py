@@ -28,7 +28,7 @@ class MALA(GradientKernel):
     step_size: jax.Array
     metric: Metric
     gate: Gate = HARD_GATE
-    foresight: ClassVar[int] = 64
+    foresight: ClassVar[int] = 128
 
     def unit_gaussian(self, draw: Draw) -> tuple[jax.Array, jax.Array]:
         """``w' = (1 - ε) w + sqrt(2 ε) z``."""

@@ -7,12 +7,21 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from parallel_mcmc._tree import PyTree
 from parallel_mcmc.kernels.gate import Gate
 from parallel_mcmc.kernels.metropolis import Candidate, TransitionInfo, accept
 from parallel_mcmc.kernels.whitened import WhitenedKernel
+
+TIE = 2.0
+"""Rounding units of the log density between which a decision is a tie. What two evaluations at
+nearly the same position differ by, beyond what the positions do, has a standard deviation of 0.3 to
+0.5 of them, measured for regressions on 50,000 and on 200,000 rows."""
+
+LARGEST_TIE = 0.1
+"""Of the logarithm of an acceptance probability: log densities that are less exact are trusted."""
 
 
 class Draw(NamedTuple):
@@ -55,3 +64,15 @@ class MetropolisKernel(WhitenedKernel):
     def margin(self, info: TransitionInfo) -> jax.Array:
         """Return the distance to the accept threshold."""
         return info.accept_margin
+
+    def agree(self, state: Any, draw: Any, info: TransitionInfo) -> Any:
+        """Return the draw by which a tie is decided as it was in ``info``.
+
+        Two evaluations whose positions differ in the last places decide differently where the
+        margin is below the rounding of the log density, and what follows has to be made again.
+        """
+        logdensity = state.logdensity
+        tie = TIE * jnp.finfo(logdensity.dtype).eps * jnp.abs(logdensity)
+        shift = jnp.where(info.is_accepted, -tie, tie)
+        factor = jnp.where(tie < LARGEST_TIE, 1 + shift, 1)
+        return draw._replace(uniform=draw.uniform * factor.astype(draw.uniform.dtype))

@@ -206,6 +206,14 @@ class WhitenedKernel:
         """Guess the states that follow ``state``: here, that it stays where it is."""
         return repeated(state, num_steps(draws))
 
+    def imitate(self, state: Any, draws: Any) -> Any:
+        """Return the states that follow, one after the other, by a cheap model: here, the same."""
+        return repeated(state, num_steps(draws))
+
+    def agree(self, state: Any, draw: Any, info: Any) -> Any:
+        """Return the draw by which a tie is decided as it was in ``info``; here, there are none."""
+        return draw
+
     def margin(self, info: Any) -> jax.Array:
         """Return how far the transition was from deciding otherwise; here, nothing is decided."""
         return jnp.array(jnp.inf)
@@ -244,6 +252,7 @@ class WhitenedKernel:
             jax.tree_util.Partial(_surrogate, self),
             jax.tree_util.Partial(_margin, self),
             jax.tree_util.Partial(_predict, self, chart),
+            jax.tree_util.Partial(_agree, self),
         )
         return BoundKernel(
             recurrence,
@@ -254,6 +263,7 @@ class WhitenedKernel:
             gradients_per_lift=1,
             method=self.method(size),
             foresight=self.foresight,
+            imitate=jax.tree_util.Partial(_imitate, self) if self.foresight else None,
         )
 
     def target(self, position: PyTree) -> WhitenedTarget:
@@ -292,3 +302,11 @@ def _margin(kernel: WhitenedKernel, info: Any) -> jax.Array:
 
 def _predict(kernel: WhitenedKernel, chart: Chart, state: Any, draws: Any) -> Any:
     return kernel.predict(chart, state, draws)
+
+
+def _agree(kernel: WhitenedKernel, *transition: Any) -> Any:
+    return kernel.agree(*transition)
+
+
+def _imitate(kernel: WhitenedKernel, state: Any, draws: Any) -> Any:
+    return kernel.imitate(state, draws)

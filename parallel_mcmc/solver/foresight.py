@@ -14,18 +14,15 @@ TRUSTED = 0.2
 rows it is some hundredths. States that the eight schools or the banana seem to have, by a model of
 their posterior that is a Gaussian, are further off, and a chain stays long where it never is."""
 
-SIGHT = 8
-"""Least length of a lane, in steps that are guessed before it: a guess that is not trusted must not
-have cost much."""
-
 EVALUATIONS = 2
-"""Of the step, for each lane: the last state but one is evaluated, and the step from it."""
+"""Of the step, for each sequence: the last state but one is evaluated, and the step from it."""
 
 
 def foreseen(
     recurrence: Recurrence,
     states: PyTree,
     inputs: PyTree,
+    counts: jax.Array,
     distance: Callable[[PyTree, PyTree], jax.Array],
 ) -> PyTree:
     """Return the states after ``inputs``, of many sequences, as far as they can be foreseen.
@@ -40,13 +37,19 @@ def foreseen(
     states
         States that the sequences once were in, leading axis B.
     inputs
-        Of their steps, leading axes ``(T, B)``.
+        Of their steps, leading axes ``(B, T)``.
+    counts
+        How many of them are made in each sequence, ``(B,)``, from 1 to T.
     distance
         Between two states of all sequences, shape ``(B,)``, in units of the scale.
     """
-    paths = jax.vmap(recurrence.guess, in_axes=(0, 1))(states, inputs)
-    before = jax.vmap(preceding)(states, paths)
-    before, guessed = (jax.tree.map(lambda leaf: leaf[:, -1], tree) for tree in (before, paths))
+
+    def last(sequence: PyTree, count: jax.Array) -> PyTree:
+        return at(sequence, count - 1)
+
+    paths = jax.vmap(recurrence.guess)(states, inputs)
+    ways = jax.vmap(preceding)(states, paths), paths, inputs
+    before, guessed, values = jax.vmap(last)(ways, counts)
     x = jax.vmap(recurrence.chart.coordinates)(before)
-    _, (reached, _) = recurrence.lifted_steps(x, before, at(inputs, -1))
+    _, (reached, _) = recurrence.lifted_steps(x, before, values)
     return select(distance(reached, guessed) <= TRUSTED, reached, states)

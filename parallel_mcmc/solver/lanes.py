@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from parallel_mcmc._tree import PyTree, all_finite, at, num_steps, select
 from parallel_mcmc.solver.buffers import cut, uncut
-from parallel_mcmc.solver.foresight import EVALUATIONS, SIGHT, foreseen
+from parallel_mcmc.solver.foresight import EVALUATIONS, foreseen
 from parallel_mcmc.solver.plain_loop import finish_sequentially
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.residual import observed_scale, residual_of
@@ -79,8 +79,8 @@ def shoot(
     left
         Number of steps that count, all T by default: those that follow only fill up.
     foresight
-        Steps before each lane that the recurrence guesses, an eighth of a lane at most, to begin
-        where they lead if that can be trusted; needs a scale. See
+        Steps before each lane that the recurrence guesses, to begin where they lead if that can be
+        trusted; needs a scale. See
         :func:`~parallel_mcmc.solver.foresight.foreseen`.
 
     Returns
@@ -97,6 +97,7 @@ def shoot(
     values = jax.tree.map(partial(_side_by_side, lanes=lanes, length=length), inputs)
     coordinates = jax.vmap(recurrence.chart.coordinates)
     step = jax.vmap(recurrence.step)
+    agreeing = jax.vmap(recurrence.agreeing)
 
     def distance(new: PyTree, old: PyTree, sizes: jax.Array) -> jax.Array:
         finite = jax.vmap(all_finite)(new)
@@ -111,33 +112,46 @@ def shoot(
         return _after(initial_states, others)
 
     begin = jax.tree.map(lambda leaf: jnp.repeat(leaf, lanes, axis=0), initial_states)
-    foresight = min(foresight, length // SIGHT) if initial_guess is None else 0
+    seen = min(foresight, total) if initial_guess is None and lanes > 1 else 0
     if initial_guess is not None:
         rows = jnp.maximum(jnp.arange(lanes) * length - 1, 0)
         guessed = jax.tree.map(lambda leaf: leaf[:, rows], initial_guess)
         begin = _after(initial_states, jax.tree.map(lambda leaf: leaf[:, 1:], guessed))
-    elif foresight:
+    elif seen:
         assert scale is not None
-        last_values = at(values, slice(length - foresight, None))
-        ends = foreseen(recurrence, begin, last_values, partial(distance, sizes=scale))
-        begin = starts_after(ends)
+        firsts = jnp.arange(1, lanes) * length
+        # From its first state on, where a chain has fewer steps before a lane.
+        rows = jnp.maximum(firsts - seen, 0)
+        before = jax.tree.map(
+            lambda leaf: _joined(leaf[:, rows[:, None] + jnp.arange(seen)]), inputs
+        )
+        starts = jax.tree.map(lambda leaf: jnp.repeat(leaf, lanes - 1, axis=0), initial_states)
+        counts = jnp.tile(firsts - rows, chains)
+        found = foreseen(recurrence, starts, before, counts, partial(distance, sizes=scale))
+        begin = _after(
+            initial_states,
+            jax.tree.map(lambda leaf: leaf.reshape(chains, -1, *leaf.shape[1:]), found),
+        )
 
     def one_round(carry: _Carry) -> _Carry:
         moved = ~(carry.gap <= tolerance)
         first = carry.rounds == 0
+        again = jnp.full_like(moved, ~first)
 
         def going(now: tuple) -> jax.Array:
             return (now[0] < length) & now[2].any()
 
         def one(now: tuple) -> tuple:
             t, state, active, states, aux, spliced = now
-            state, record = step(state, at(values, t))
-            old = at(states, t)
+            value, old, known = at(values, t), at(states, t), at(aux, t)
+            # A tie that is decided otherwise would have a lane depart from its path again.
+            value = select(again, agreeing(state, value, known), value)
+            state, record = step(state, value)
             gap = distance(state, old, carry.sizes)
             met = active & (gap <= tolerance) & ~first
             # The old state stays where the lane meets it, so that the steps after it are exact.
             states = _put(states, t, select(active & ~met, state, old))
-            aux = _put(aux, t, select(active, record, at(aux, t)))
+            aux = _put(aux, t, select(active, record, known))
             spliced = jnp.maximum(spliced, jnp.where(met, gap, 0))
             return t + 1, state, active & ~met, states, aux, spliced
 
@@ -200,7 +214,7 @@ def shoot(
         states=states,
         converged=fallback == 0,
         iterations=jnp.full(chains, end.rounds),
-        evaluations=(end.steps + (EVALUATIONS if foresight else 0)) * lanes + fallback,
+        evaluations=end.steps * lanes + (EVALUATIONS * (lanes - 1) if seen else 0) + fallback,
         residual=jnp.max(jnp.where(found, worst, 0), axis=1),
         fallback_steps=fallback,
         residual_history=end.history,
@@ -261,9 +275,14 @@ def _after(first: PyTree, others: PyTree) -> PyTree:
     """Return ``first`` and the ``others`` of every chain, leading axis ``C * lanes``."""
 
     def joined(leaf: jax.Array, rest: jax.Array) -> jax.Array:
-        return jnp.concatenate([leaf[:, None], rest], axis=1).reshape(-1, *leaf.shape[1:])
+        return _joined(jnp.concatenate([leaf[:, None], rest], axis=1))
 
     return jax.tree.map(joined, first, others)
+
+
+def _joined(leaf: jax.Array) -> jax.Array:
+    """Return ``(C, L, ...)`` with both axes in one."""
+    return leaf.reshape(-1, *leaf.shape[2:])
 
 
 def _put(buffer: PyTree, row: jax.Array, entry: PyTree) -> PyTree:

@@ -48,6 +48,10 @@ class Recurrence:
         ``predict(state, inputs)`` guesses the states that follow ``state``, one for each of
         ``inputs``. None to guess that the state stays as it is, or in a window that slides what
         the last linearisation predicts.
+    agree
+        ``agree(state, input, aux)`` returns the input by which a step decides as in the record
+        ``aux`` of an earlier evaluation, where it is a tie up to rounding. None where steps decide
+        nothing.
     """
 
     step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]
@@ -55,6 +59,11 @@ class Recurrence:
     surrogate: Callable[..., jax.Array] | None = None
     margin: Callable[[PyTree], jax.Array] | None = None
     predict: Callable[[PyTree, PyTree], PyTree] | None = None
+    agree: Callable[[PyTree, PyTree, PyTree], PyTree] | None = None
+
+    def agreeing(self, state: PyTree, value: PyTree, record: PyTree) -> PyTree:
+        """Return an input by which a tie is decided as in a record of the same step."""
+        return value if self.agree is None else self.agree(state, value, record)
 
     def guess(self, state: PyTree, inputs: PyTree) -> PyTree:
         """Guess the states that follow ``state``, one for each of ``inputs``."""

@@ -6,6 +6,7 @@ import pytest
 import parallel_mcmc as pmc
 from parallel_mcmc.choice import coupling
 from parallel_mcmc.choice.coupling import (
+    guessed,
     measure_coupling,
     meeting,
     side_by_side,
@@ -152,3 +153,37 @@ def test_time_is_that_of_a_compiled_call():
     result, seconds = coupling.clocked(run, 4)
     np.testing.assert_array_equal(result, 4)
     assert calls[-1] == 4 and 0 < seconds < 1
+
+
+def regression(rows, noise):
+    """Return MALA for a regression, exactly whitened, whose posterior is a Gaussian or not."""
+    design = jax.random.normal(jax.random.key(0), (rows, 5))
+    factor = jnp.linalg.cholesky(jnp.linalg.inv(design.T @ design))
+
+    def logdensity(w):
+        return -0.5 * jnp.sum((design @ (factor @ w)) ** 2) - noise * jnp.sum(w**4)
+
+    return pmc.mala(logdensity, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "noise", "pays"), [(30_000, 0.0, True), (30_000, 0.1, False), (3_000, 0.0, False)]
+)
+def test_lanes_whose_start_is_foreseen_make_less_again(x64, rows, noise, pays):
+    """Where there are data enough that a guess costs nothing, and it is right."""
+    kernel = regression(rows, noise)
+    states = jax.vmap(kernel.init)(jnp.ones((2, 5)))
+    keys = jax.random.split(jax.random.key(1), 40)
+    found, _ = measure_coupling(kernel, states, keys, 30, 2, 2000)
+    assert found.draws is not None
+    assert (found.draws_again < found.draws) is pays
+    assert found.draws_again >= coupling.LEAST_AGAIN * found.draws
+
+
+def test_guesses_are_the_paths_of_a_gaussian(x64):
+    kernel = regression(100, 0.0)
+    state = kernel.init(jnp.ones(5))
+    keys = jax.random.split(jax.random.key(1), 40)
+    starts = starts_near(kernel, state, 3, 0)
+    path, _ = side_by_side(kernel, state, starts, keys, 40)
+    np.testing.assert_allclose(guessed(kernel, state, starts, keys), path[1:], atol=1e-9)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 import parallel_mcmc as pmc
-from parallel_mcmc.kernels.chain import InLanes, Parallel, Sequential, run_chains
+from parallel_mcmc.kernels import chain as module
+from parallel_mcmc.kernels.chain import (
+    LARGE_DATA,
+    InLanes,
+    Parallel,
+    Sequential,
+    lane_foresight,
+    run_chains,
+)
 from parallel_mcmc.kernels.mala import MALA
 
 
@@ -77,6 +85,7 @@ def funnel(x):
 def test_lanes_of_mala_begin_where_a_model_leads_if_it_is_right(
     x64, monkeypatch, logdensity, largest
 ):
+    monkeypatch.setattr(module, "LARGE_DATA", -1)
     kernel = pmc.mala(logdensity, 0.2)
     states = jax.tree.map(lambda leaf: leaf[None], kernel.init(jnp.zeros(3)))
     keys = jax.random.split(jax.random.key(0), (1, 4000))
@@ -90,3 +99,23 @@ def test_lanes_of_mala_begin_where_a_model_leads_if_it_is_right(
     (seen, few), (unseen, many) = again(64), again(0)
     np.testing.assert_allclose(seen, unseen, atol=1e-7)
     assert few <= largest * many, (few, many)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "pays"), [("mala", 1.1, 1), ("mala", 0.9, 0), ("hmc", 2, 0)]
+)
+def test_starts_of_lanes_are_guessed_where_data_are_large(kind, rows, pays):
+    """Of the kernel whose chains take long to meet."""
+    design = jnp.ones((int(rows * LARGE_DATA / 40), 10), jnp.float32)
+
+    def logdensity(x):
+        return -0.5 * jnp.sum((design @ x - 1) ** 2) - 0.5 * jnp.sum(x**2)
+
+    kernel = {
+        "mala": pmc.mala(logdensity, 0.2),
+        "hmc": pmc.hmc(logdensity, 0.2, jnp.ones(10), 3),
+    }[kind]
+    bound = kernel.bind(jnp.zeros(10))
+    state = jax.eval_shape(lambda: bound.enter(kernel.init(jnp.zeros(10))))
+    keys = jax.random.split(jax.random.key(0), (2, 3))
+    assert lane_foresight(bound, state, keys) == pays * MALA.foresight

@@ -234,6 +234,26 @@ def test_prediction_is_the_chain_on_a_unit_gaussian(x64, name):
     np.testing.assert_allclose(guess, np.stack(expected), atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["mala", "hmc"])
+def test_an_imitation_is_the_chain_on_a_unit_gaussian_with_all_its_decisions(x64, name):
+    kernel = {
+        "mala": pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.4),
+        "hmc": pmc.hmc(lambda x: -0.5 * jnp.sum(x**2), 1.5, np.ones(100), 2),
+    }[name]
+    bound = kernel.bind(jnp.ones(100))
+    start = bound.enter(kernel.init(jnp.ones(100)))
+    draws = jax.vmap(bound.draw)(jax.random.split(jax.random.key(6), 128))
+
+    def body(state, draw):
+        state, info = bound.recurrence.step(state, draw)
+        return state, (state, info)
+
+    path, info = jax.lax.scan(body, start, draws)[1]
+    assert 0.2 < info.is_accepted.mean() < 0.8
+    guess = kernel.imitate(start, draws)
+    np.testing.assert_allclose(guess.position, path.position, atol=1e-10)
+
+
 def test_prediction_stays_near_where_a_gradient_is_huge(x64):
     kernel = pmc.hmc(cases.schools, 0.3, np.ones(10), 4)
     # A large log tau: the gradient there has a length of 1e8.

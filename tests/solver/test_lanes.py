@@ -1,12 +1,15 @@
 """Stretches side by side, on recurrences whose every round can be followed by hand."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from parallel_mcmc.solver.chart import Euclidean
 from parallel_mcmc.solver.lanes import shoot
-from parallel_mcmc.solver.recurrence import plain_recurrence
+from parallel_mcmc.solver.recurrence import Recurrence, plain_recurrence
 
 T = 20
 
@@ -173,3 +176,42 @@ def test_the_scale_is_observed_along_the_exact_lane(x64):
     assert 0 < solution.residual[0] <= 1e-6
     error = np.abs(solution.states[0] - expected).max()
     np.testing.assert_allclose(error, solution.residual[0] * size, rtol=0.01)
+
+
+def noisy_decision(x, u):
+    """Halve the state, and add 1 where ``u`` is positive up to a noise of a millionth."""
+    noise = 1e-6 * jnp.sin(1e12 * x[0])
+    up = u[0] + noise > 0
+    return 0.5 * x + up, up
+
+
+def agree(x, u, up):
+    return u + jnp.where(up, 1e-5, -1e-5)
+
+
+def test_a_tie_is_decided_as_before(x64):
+    """Every tenth decision is a tie, which lanes that were nearly on their path depart by."""
+    numbers = np.random.default_rng(0).normal(size=(1, 4000, 1))
+    numbers[:, ::10] = 0
+    start = jnp.zeros((1, 1))
+    recurrence = Recurrence(noisy_decision, Euclidean())
+    settings = {"lanes": 8, "max_rounds": 20, "tolerance": 1e-9, "scale": jnp.ones(1)}
+    departs, _ = shoot(recurrence, start, jnp.asarray(numbers), **settings)
+    solution, up = shoot(
+        dataclasses.replace(recurrence, agree=agree), start, jnp.asarray(numbers), **settings
+    )
+    assert solution.iterations[0] == 2 and solution.evaluations[0] < departs.evaluations[0]
+    # Each step is a true one but for its ties.
+    before = jnp.concatenate([start[:, None], solution.states[:, :-1]], axis=1)
+    np.testing.assert_allclose(solution.states, 0.5 * before + up[..., None], atol=1e-9)
+    clear = numbers[..., 0] != 0
+    np.testing.assert_array_equal(up[clear], numbers[..., 0][clear] > 0)
+
+
+def test_in_the_first_round_there_is_nothing_to_agree_with():
+    """All of it is the first lane's, whose record is of zeros."""
+    recurrence = Recurrence(lambda x, u: (x + u, u), Euclidean(), agree=lambda x, u, aux: u + 1)
+    found, _ = shoot(
+        recurrence, START, INPUTS, lanes=1, max_rounds=3, tolerance=1e-6, scale=jnp.ones(1)
+    )
+    np.testing.assert_array_equal(found.states, SUMS)
