@@ -6,7 +6,7 @@ import numpy as np
 
 import parallel_mcmc as pmc
 from parallel_mcmc._tree import num_steps
-from parallel_mcmc.choice import auto, coupling, cpu, measure
+from parallel_mcmc.choice import auto, cpu, measure, step_times
 
 LARGE = 100_000
 """Rows whose reading is more than the caches of the CPU of these tests hold."""
@@ -70,7 +70,7 @@ def with_clock(monkeypatch):
             return run(steps), each * count * steps + 7.0
 
         monkeypatch.setattr(measure, "timed_apart", timed)
-        monkeypatch.setattr(coupling, "clocked", clocked)
+        monkeypatch.setattr(step_times, "clocked", clocked)
         return calls
 
     return setting

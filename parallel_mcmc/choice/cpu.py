@@ -6,10 +6,10 @@ import jax
 
 from parallel_mcmc._tree import PyTree, at, num_steps
 from parallel_mcmc.choice import measure
-from parallel_mcmc.choice.coupling import step_time
 from parallel_mcmc.choice.lanes_or_loop import BATCH, TIMED_STEPS, lanes_or_loop
 from parallel_mcmc.choice.measure import LEAST_GAIN, TRIAL_SHARE
 from parallel_mcmc.choice.outcome import Choice, choice_of
+from parallel_mcmc.choice.step_times import step_time
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import InLanes, Parallel, Runner, Sequential
 

@@ -5,14 +5,9 @@ from __future__ import annotations
 import jax
 
 from parallel_mcmc._tree import PyTree, at
-from parallel_mcmc.choice.coupling import (
-    Coupling,
-    StepTime,
-    measure_coupling,
-    steady_step_times,
-    step_time,
-)
+from parallel_mcmc.choice.coupling import Coupling, measure_coupling
 from parallel_mcmc.choice.outcome import Choice, choice_of
+from parallel_mcmc.choice.step_times import StepTime, steady_step_times, step_time
 from parallel_mcmc.kernels.base import Kernel
 from parallel_mcmc.kernels.chain import InLanes, Runner, Sequential
 

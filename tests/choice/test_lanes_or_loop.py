@@ -4,7 +4,7 @@ import re
 import pytest
 from choosing import chains_of, gaussian, is_of_lanes, problem, with_clock
 
-from parallel_mcmc.choice import coupling, lanes_or_loop
+from parallel_mcmc.choice import lanes_or_loop, step_times
 from parallel_mcmc.choice.auto import choose
 from parallel_mcmc.kernels.chain import InLanes, Sequential
 
@@ -80,20 +80,20 @@ def test_quick_steps_that_move_more_than_a_loop_costs_are_compared(clock, monkey
 def test_an_idle_call_that_is_quick_by_chance_misleads_no_trial(clock, monkeypatch, differ):
     """All steps seem slower by it. The other idle calls show it, and a longer trial is made."""
     calls = clock(1.0, 0.25)
-    usual = coupling.clocked
+    usual = step_times.clocked
 
     def uneven(run, steps):
         # The third call without a step, of either kind, is the quickest.
-        quickest = steps == 0 and next(count) % (1 + coupling.IDLE_CALLS) == 2
+        quickest = steps == 0 and next(count) % (1 + step_times.IDLE_CALLS) == 2
         result, seconds = usual(run, steps)
         return result, seconds + (0.0 if quickest else differ)
 
     count = itertools.count()
-    monkeypatch.setattr(coupling, "clocked", uneven)
+    monkeypatch.setattr(step_times, "clocked", uneven)
     runner, chosen = choose("auto", None, *gaussian())
     assert isinstance(runner, InLanes) and chosen.sequential_seconds == pytest.approx(1)
     idle = [steps for _, steps in calls].count(0)
-    assert idle == (2 if differ == 0 else 4) * (1 + coupling.IDLE_CALLS)
+    assert idle == (2 if differ == 0 else 4) * (1 + step_times.IDLE_CALLS)
 
 
 @pytest.mark.parametrize(("seems", "pays"), [(0.3, True), (1.2, True), (3.0, False)])
