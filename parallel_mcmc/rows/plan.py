@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from parallel_mcmc.rows.batch import ALONE, FIRST, LAST, Batch
 from parallel_mcmc.rows.caches import cache_bytes
 from parallel_mcmc.rows.rules import ByRow, Total, rule_of
 from parallel_mcmc.rows.steps import Step, Steps, Value, steps_of
@@ -34,6 +35,11 @@ ALIGNED_ROWS = 16
 them a batch of 16 took 2.4 times as long."""
 
 
+WIDE = 32
+"""Positions of a batch from which on sums over rows have its axis last, too: by then products of a
+matrix with many vectors are made faster in that order."""
+
+
 class BlockStep(NamedTuple):
     """A step that is made for every block of rows."""
 
@@ -51,17 +57,18 @@ class SumStep(NamedTuple):
     running: Value
     """The sum up to the present block, which the step is given for its base."""
 
-    def begin(self, known: dict[Value, Any]) -> jax.Array:
+    def begin(self, known: dict[Value, Any], batch: Batch) -> jax.Array:
         """Return the sum of no rows."""
-        out = self.step.outputs[0].aval
+        out = self.step.outputs[0]
+        start, axis = jnp.zeros(out.aval.shape, out.aval.dtype), None
         if self.base is not None:
-            return jnp.asarray(self.base.read(known), out.dtype)
-        return jnp.zeros(out.shape, out.dtype)
+            start, axis = self.base.read(known), batch.axes.get(self.base)
+        return batch.placed(start, axis, batch.axes.get(out))
 
-    def add(self, known: dict[Value, Any], total: jax.Array) -> jax.Array:
+    def add(self, known: dict[Value, Any], total: jax.Array, batch: Batch) -> jax.Array:
         """Return the sum with a block of rows."""
         known[self.running] = total
-        self.step.run(known)
+        batch.run(self.step, known)
         made = known[self.step.outputs[0]]
         return made if self.base is not None else total + made
 
@@ -83,6 +90,12 @@ class Plan(NamedTuple):
     def data_bytes(self) -> int:
         """Bytes of the arrays that are cut."""
         return sum(map(_bytes_of, self.axes))
+
+    @property
+    def rows_are_products(self) -> bool:
+        """Whether the numbers of a row come from products of matrices."""
+        names = {item.step.primitive.name for item in self.blocks if isinstance(item, BlockStep)}
+        return "dot_general" in names
 
     def block_rows(self, count: int = 1) -> int:
         """Return the rows of a block; what they leave over is a smaller one.
@@ -114,29 +127,65 @@ class Plan(NamedTuple):
 
     def run(self, count: int, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
         """Return the results of the function, for one of ``count`` positions of a batch."""
+        return self._run(count, ALONE, constants, arguments)
+
+    def run_together(
+        self, count: int, constants: Sequence[Any], arguments: Sequence[Any]
+    ) -> list[Any]:
+        """Return the results for ``count`` positions: the first axis of arguments and results."""
+        varying = set(self.whole.arguments)
+        for step in self.whole.steps:
+            if varying.intersection(step.inputs):
+                varying.update(step.outputs)
+        axes = dict.fromkeys(varying, FIRST)
+        for item in self.blocks:
+            is_sum = isinstance(item, SumStep)
+            place = FIRST if is_sum and count < WIDE else LAST
+            axes |= {value: place for value in item.step.outputs if value in varying}
+            if is_sum and item.step.outputs[0] in varying:
+                axes[item.running] = place
+        batch = Batch(count, axes)
+        results = self._run(count, batch, constants, arguments)
+        return [
+            batch.placed(result, axes.get(value), FIRST)
+            for value, result in zip(self.whole.results, results, strict=True)
+        ]
+
+    @property
+    def _sums(self) -> list[SumStep]:
+        return [item for item in self.blocks if isinstance(item, SumStep)]
+
+    def _run(
+        self, count: int, batch: Batch, constants: Sequence[Any], arguments: Sequence[Any]
+    ) -> list[Any]:
         known = dict(zip(self.whole.constants, constants, strict=True))
         known |= dict(zip(self.whole.arguments, arguments, strict=True))
         for step in self.before:
-            step.run(known)
-        sums = [item for item in self.blocks if isinstance(item, SumStep)]
+            batch.run(step, known)
         rows = self.block_rows(count)
 
         def body(totals: list[jax.Array], block: jax.Array) -> tuple[list[jax.Array], None]:
-            return self._with_rows(known, totals, block * rows, rows), None
+            return self._with_rows(known, totals, batch, block * rows, rows), None
 
         blocks, rest = divmod(self.num_rows, rows)
-        totals, _ = jax.lax.scan(body, [item.begin(known) for item in sums], jnp.arange(blocks))
+        begin = [item.begin(known, batch) for item in self._sums]
+        totals, _ = jax.lax.scan(body, begin, jnp.arange(blocks))
         if rest:
-            totals = self._with_rows(known, totals, blocks * rows, rest)
+            totals = self._with_rows(known, totals, batch, blocks * rows, rest)
         known.update(
-            (item.step.outputs[0], total) for item, total in zip(sums, totals, strict=True)
+            (item.step.outputs[0], total) for item, total in zip(self._sums, totals, strict=True)
         )
         for step in self.after:
-            step.run(known)
+            batch.run(step, known)
         return [value.read(known) for value in self.whole.results]
 
     def _with_rows(
-        self, known: dict[Value, Any], totals: list[jax.Array], start: jax.Array | int, rows: int
+        self,
+        known: dict[Value, Any],
+        totals: list[jax.Array],
+        batch: Batch,
+        start: jax.Array | int,
+        rows: int,
     ) -> list[jax.Array]:
         """Return all sums with ``rows`` more rows, from ``start`` on."""
         known, remaining, added = dict(known), iter(totals), []
@@ -145,9 +194,10 @@ class Plan(NamedTuple):
             known[value] = jax.lax.dynamic_slice_in_dim(array, start, rows, axis)
         for item in self.blocks:
             if isinstance(item, SumStep):
-                added.append(item.add(known, next(remaining)))
+                added.append(item.add(known, next(remaining), batch))
             else:
-                item.step.run(known, None if item.params is None else item.params(rows))
+                params = None if item.params is None else item.params(rows)
+                batch.run(item.step, known, params)
         return added
 
 

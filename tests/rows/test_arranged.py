@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import row_models
 import workers
-from jaxprs import scans
+from jaxprs import equations_of, scans
 
 from parallel_mcmc.rows import arranged as module
 from parallel_mcmc.rows import plan
@@ -125,23 +125,81 @@ def test_the_data_may_be_traced_and_differentiated_by(x64, small_blocks):
         np.testing.assert_allclose(
             transform(blocked)(design, outcome), transform(whole)(design, outcome), rtol=1e-12
         )
-    several = design + jnp.arange(3.0)[:, None, None], outcome + jnp.arange(3.0)[:, None]
-    np.testing.assert_allclose(jax.vmap(blocked)(*several), jax.vmap(whole)(*several), rtol=1e-12)
+    for count in (3, 5):
+        shift = jnp.arange(float(count))
+        several = design + shift[:, None, None], outcome + shift[:, None]
+        found, expected = jax.vmap(blocked)(*several), jax.vmap(whole)(*several)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("wide", [2, 1000])
 @pytest.mark.parametrize("logdensity", row_models.SUMS, ids=lambda f: f.__name__)
-def test_batches_of_batches(logdensity, x64, small_blocks):
+def test_batches_of_batches(logdensity, wide, x64, small_blocks, monkeypatch):
+    monkeypatch.setattr(plan, "WIDE", wide)
     function = jax.value_and_grad(logdensity)
     blocked = arranged(function)
     once, twice = POINTS, POINTS.reshape(2, 3, -1)
     for found, expected in (
         (jax.vmap(blocked)(once), jax.vmap(function)(once)),
+        (jax.vmap(blocked)(once[:2]), jax.vmap(function)(once[:2])),
         (jax.vmap(jax.vmap(blocked))(twice), jax.vmap(jax.vmap(function))(twice)),
         (jax.vmap(blocked, 1, 0)(once.T), jax.vmap(function, 1, 0)(once.T)),
     ):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), found, expected
         )
+
+
+@pytest.mark.parametrize("wide", [2, 1000])
+def test_a_part_of_the_argument_may_be_the_same_for_an_axis_of_the_batch(
+    wide, x64, small_blocks, monkeypatch
+):
+    monkeypatch.setattr(plan, "WIDE", wide)
+    design, outcome = jnp.asarray(row_models.DESIGN), jnp.asarray(row_models.OUTCOME)
+
+    def evaluate(q):
+        error = outcome - design @ q["slopes"] - q["centre"]
+        groups = jnp.full(row_models.GROUPS, q["centre"]).at[row_models.GROUP].add(error)
+        return jnp.sum(outcome**2), jnp.sum(q["scale"] * error**2), groups
+
+    q = {
+        "slopes": POINTS[:, : row_models.WIDTH],
+        "centre": jnp.arange(2.0),
+        "scale": jnp.array(0.3),
+    }
+    inner = {"slopes": 0, "centre": None, "scale": None}
+    outer = {"slopes": None, "centre": 0, "scale": None}
+
+    def mapped(function):
+        return jax.vmap(jax.vmap(function, (inner,)), (outer,))
+
+    assert scans(mapped(arranged(evaluate)), q) == [4]
+    found, expected = mapped(arranged(evaluate))(q), mapped(evaluate)(q)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), found, expected)
+
+
+@pytest.mark.parametrize("logdensity", [row_models.linear, row_models.logistic])
+def test_rows_of_many_positions_have_the_batch_last(logdensity, x64, small_blocks):
+    blocked = jax.vmap(arranged(jax.value_and_grad(logdensity)))
+    made = {
+        (variable.aval.shape, equation.primitive.name)
+        for equation in equations_of(blocked, POINTS)
+        for variable in equation.outvars
+    }
+    rows_first = {name for shape, name in made if shape == (BLOCK, len(POINTS))}
+    batch_first = {name for shape, name in made if shape == (len(POINTS), BLOCK)}
+    assert {"dot_general", "sub", "mul"} <= rows_first
+    # A number that is the same in all rows is spread out in any order: that makes no array.
+    assert batch_first <= {"broadcast_in_dim"}
+
+
+def test_rows_that_are_no_products_are_left_to_jax(x64, small_blocks):
+    column = jnp.asarray(row_models.OUTCOME)
+    blocked = jax.vmap(arranged(lambda q: jnp.sum(jnp.sin(q[0] + column))))
+    assert scans(blocked, POINTS) == [4]
+    made = [v for equation in equations_of(blocked, POINTS) for v in equation.outvars]
+    shapes = {variable.aval.shape for variable in made}
+    assert (len(POINTS), BLOCK) in shapes and (BLOCK, len(POINTS)) not in shapes
 
 
 def test_a_batch_is_cut_where_its_own_numbers_fill_the_caches(x64, monkeypatch):
