@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from parallel_mcmc._tree import STATIC, PyTree, at, pytree
+from parallel_mcmc._tree import STATIC, PyTree, at, num_steps, pytree
 from parallel_mcmc.kernels.base import BoundKernel, Kernel
 from parallel_mcmc.rows.plan import data_bytes
 from parallel_mcmc.solver.defaults import default_max_iterations, default_tolerance
@@ -144,6 +144,10 @@ LARGE_DATA = 1e6
 it a guess costs nothing, and few posteriors of less data are so nearly Gaussian that it helps."""
 
 
+LAST_LANES = 4
+"""One of so many lanes, or fewer, go on in a batch of their own where there are as much data."""
+
+
 def lane_foresight(bound: BoundKernel, state: PyTree, keys: jax.Array) -> int:
     """Return the draws that it pays to guess before each lane.
 
@@ -209,6 +213,7 @@ class InLanes:
             tolerance=default_tolerance(dtype) if self.tolerance is None else self.tolerance,
             scale=bound.solver_scale(dtype),
             foresight=foresight,
+            few=-(-self.lanes * num_steps(states) // LAST_LANES) if foresight else 0,
         )
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from parallel_mcmc._tree import PyTree, all_finite, at, num_steps, select
 from parallel_mcmc.solver.buffers import cut, uncut
 from parallel_mcmc.solver.foresight import EVALUATIONS, foreseen
+from parallel_mcmc.solver.meeting import Meeting, Paths, go_on
 from parallel_mcmc.solver.plain_loop import finish_sequentially
 from parallel_mcmc.solver.recurrence import Recurrence
 from parallel_mcmc.solver.residual import observed_scale, residual_of
@@ -22,9 +23,7 @@ from parallel_mcmc.solver.verdict import leading
 class _Carry(NamedTuple):
     """Leading axis of what belongs to lanes: all lanes of the first chain, then of the next."""
 
-    states: PyTree
-    """Of every step of every lane, leading axes ``(length, lanes)``."""
-    aux: PyTree
+    paths: Paths
     starts: PyTree
     """Where the lanes began."""
     wanted: PyTree
@@ -33,10 +32,9 @@ class _Carry(NamedTuple):
     """How far these are apart, in units of the scale; infinite before the first round."""
     sizes: jax.Array
     """The scale, broadcastable to the coordinates of all lanes."""
-    spliced: jax.Array
-    """Largest residual where a lane has met its old path."""
     rounds: jax.Array
-    steps: jax.Array
+    evaluations: jax.Array
+    """Of the step, for all chains together."""
     history: jax.Array
 
 
@@ -52,6 +50,7 @@ def shoot(
     initial_guess: PyTree | None = None,
     left: jax.Array | int | None = None,
     foresight: int = 0,
+    few: int = 0,
 ) -> tuple[Solution, PyTree]:
     """Find all states of several chains of one recurrence; pure, and traceable by jit.
 
@@ -82,6 +81,9 @@ def shoot(
         Steps before each lane that the recurrence guesses, to begin where they lead if that can be
         trusted; needs a scale. See
         :func:`~parallel_mcmc.solver.foresight.foreseen`.
+    few
+        The last lanes of a round go on by themselves, in a batch of so many; 0 for never. It pays
+        where a batch of a step takes the longer the more lanes are in it.
 
     Returns
     -------
@@ -97,7 +99,6 @@ def shoot(
     values = jax.tree.map(partial(_side_by_side, lanes=lanes, length=length), inputs)
     coordinates = jax.vmap(recurrence.chart.coordinates)
     step = jax.vmap(recurrence.step)
-    agreeing = jax.vmap(recurrence.agreeing)
 
     def distance(new: PyTree, old: PyTree, sizes: jax.Array) -> jax.Array:
         finite = jax.vmap(all_finite)(new)
@@ -136,45 +137,24 @@ def shoot(
     def one_round(carry: _Carry) -> _Carry:
         moved = ~(carry.gap <= tolerance)
         first = carry.rounds == 0
-        again = jnp.full_like(moved, ~first)
-
-        def going(now: tuple) -> jax.Array:
-            return (now[0] < length) & now[2].any()
-
-        def one(now: tuple) -> tuple:
-            t, state, active, states, aux, spliced = now
-            value, old, known = at(values, t), at(states, t), at(aux, t)
-            # A tie that is decided otherwise would have a lane depart from its path again.
-            value = select(again, agreeing(state, value, known), value)
-            state, record = step(state, value)
-            gap = distance(state, old, carry.sizes)
-            met = active & (gap <= tolerance) & ~first
-            # The old state stays where the lane meets it, so that the steps after it are exact.
-            states = _put(states, t, select(active & ~met, state, old))
-            aux = _put(aux, t, select(active, record, known))
-            spliced = jnp.maximum(spliced, jnp.where(met, gap, 0))
-            return t + 1, state, active & ~met, states, aux, spliced
-
-        begin = jnp.array(0), carry.wanted, moved, carry.states, carry.aux, carry.spliced
-        steps, _, _, states, aux, spliced = jax.lax.while_loop(going, one, begin)
+        meeting = Meeting(recurrence, distance, tolerance, ~first)
+        paths, made = go_on(meeting, carry.paths, values, carry.wanted, moved, carry.sizes, few)
         starts = select(moved, carry.wanted, carry.starts)
-        wanted = starts_after(at(states, -1))
+        wanted = starts_after(at(paths.states, -1))
         sizes = carry.sizes
         if scale is None:
-            observed = partial(_first_lane_scale, coordinates, initial_states, states)
+            observed = partial(_first_lane_scale, coordinates, initial_states, paths.states)
             sizes = jax.lax.cond(first, observed, lambda: sizes)
         gap = distance(wanted, starts, sizes)
         widest = gap.reshape(chains, lanes).max(axis=1)
         return _Carry(
-            states,
-            aux,
+            paths,
             starts,
             wanted,
             gap,
             sizes,
-            spliced,
             carry.rounds + 1,
-            carry.steps + steps,
+            carry.evaluations + made,
             carry.history.at[:, carry.rounds].set(widest),
         )
 
@@ -190,13 +170,11 @@ def shoot(
     never = jnp.full(chains * lanes, jnp.inf, shape.dtype)
     zero = jnp.array(0)
     start = _Carry(
-        states,
-        aux,
+        Paths(states, aux, jnp.zeros_like(never)),
         begin,
         begin,
         never,
         jnp.ones(shape.shape, shape.dtype) if scale is None else scale,
-        jnp.zeros_like(never),
         zero,
         zero,
         jnp.full((chains, max_rounds), jnp.nan, shape.dtype),
@@ -205,16 +183,18 @@ def shoot(
 
     exact = jax.vmap(leading)((end.gap <= tolerance).reshape(chains, lanes))
     done = jnp.minimum(exact * length, last)
-    states, aux = jax.tree.map(lambda leaf: _in_turn(leaf, lanes, total), (end.states, end.aux))
+    paths = end.paths.states, end.paths.aux
+    states, aux = jax.tree.map(lambda leaf: _in_turn(leaf, lanes, total), paths)
     states, aux = _finished(recurrence, initial_states, inputs, done, last, states, aux)
-    worst = jnp.maximum(end.gap, end.spliced).reshape(chains, lanes)
+    worst = jnp.maximum(end.gap, end.paths.spliced).reshape(chains, lanes)
     found = jnp.arange(lanes) < exact[:, None]
     fallback = last - done
+    guessed = EVALUATIONS * (lanes - 1) if seen else 0
     solution = Solution(
         states=states,
         converged=fallback == 0,
         iterations=jnp.full(chains, end.rounds),
-        evaluations=end.steps * lanes + (EVALUATIONS * (lanes - 1) if seen else 0) + fallback,
+        evaluations=-(-end.evaluations // chains) + guessed + fallback,
         residual=jnp.max(jnp.where(found, worst, 0), axis=1),
         fallback_steps=fallback,
         residual_history=end.history,
@@ -283,7 +263,3 @@ def _after(first: PyTree, others: PyTree) -> PyTree:
 def _joined(leaf: jax.Array) -> jax.Array:
     """Return ``(C, L, ...)`` with both axes in one."""
     return leaf.reshape(-1, *leaf.shape[2:])
-
-
-def _put(buffer: PyTree, row: jax.Array, entry: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf, value: leaf.at[row].set(value), buffer, entry)

@@ -101,6 +101,25 @@ def test_lanes_of_mala_begin_where_a_model_leads_if_it_is_right(
     assert few <= largest * many, (few, many)
 
 
+def test_the_last_lanes_are_a_smaller_batch_where_data_are_large(x64, monkeypatch):
+    kernel = pmc.mala(lambda x: -0.5 * jnp.sum(x**2), 0.2)
+    states = jax.vmap(kernel.init)(jnp.array([[0.0, 0.0], [3.0, -1.0]]))
+    keys = jax.random.split(jax.random.key(0), (2, 4000))
+    monkeypatch.setattr(module, "LARGE_DATA", -1)
+    # By one draw they begin elsewhere.
+    monkeypatch.setattr(MALA, "foresight", 1)
+
+    def made(share):
+        monkeypatch.setattr(module, "LAST_LANES", share)
+        chain = run_chains(InLanes(8, 4000), kernel, states, keys)
+        assert chain.stats.converged.all()
+        return chain.states.position, int(chain.stats.gradient_evaluations[0])
+
+    (expected, most), (found, fewer) = made(1), made(4)
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+    assert 4000 < fewer < most
+
+
 @pytest.mark.parametrize(
     ("kind", "rows", "pays"), [("mala", 1.1, 1), ("mala", 0.9, 0), ("hmc", 2, 0)]
 )
