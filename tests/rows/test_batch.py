@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parallel_mcmc.rows.batch import ALONE, FIRST, LAST, Batch
+from parallel_mcmc.rows.batch import ALONE, FIRST, LAST, Batch, sum_of_rows
 from parallel_mcmc.rows.steps import steps_of
 
 SIZE, ROWS = 4, 5
@@ -59,3 +59,34 @@ def test_what_no_position_changes_has_no_batch():
     for batch in (ALONE, Batch(SIZE, {})):
         batch.run(whole.steps[0], known)
         assert known[whole.results[0]].shape == (ROWS,)
+
+
+def error_of(sums, numbers):
+    exact = numbers.astype(float).sum(axis=0)
+    return np.sqrt(np.mean((np.asarray(sums, float) - exact) ** 2))
+
+
+@pytest.mark.parametrize("rows", [1, 11, 48, 16_656])
+def test_numbers_of_rows_are_summed_more_exactly_than_one_after_the_other(rows):
+    numbers = np.random.default_rng(0).normal(1.0, 3.0, (rows, 400)).astype(np.float32)
+    found = jax.jit(sum_of_rows)(numbers)
+    assert found.dtype == jnp.float32
+    one_by_one = np.cumsum(numbers, axis=0)[-1]
+    assert error_of(found, numbers) <= error_of(one_by_one, numbers)
+
+
+def test_many_rows_are_summed_as_exactly_as_by_a_sum():
+    numbers = np.random.default_rng(0).normal(1.0, 3.0, (16_656, 400)).astype(np.float32)
+    expected = jax.jit(lambda x: x.sum(axis=0))(numbers)
+    assert error_of(sum_of_rows(numbers), numbers) <= 1.1 * error_of(expected, numbers)
+
+
+def test_infinities_are_summed_as_by_a_sum():
+    numbers = np.ones((64, 4), np.float32)
+    numbers[3, 1], numbers[50, 2], numbers[[3, 50], 3] = np.inf, np.nan, [np.inf, -np.inf]
+    np.testing.assert_array_equal(sum_of_rows(jnp.asarray(numbers)), [64, np.inf, np.nan, np.nan])
+
+
+def test_counts_are_summed_as_they_are():
+    found = made(lambda x: jnp.sum(x), [jnp.ones((ROWS, SIZE), int)], [LAST], FIRST)
+    assert found.dtype == jnp.ones((), int).dtype and found.tolist() == [ROWS] * SIZE
