@@ -50,7 +50,7 @@ PROGRAMS = {
             [*SMALL, "--repeats", "5", "--name", "small, float64"],
             [*TINY, "--repeats", "5", "--x32", "--one-kernel", "--name", "small, one kernel"],
             [*SUITE, "--repeats", "15", "--name", "suite, float64"],
-            [*LARGE, "--repeats", "3", "--x32"]
+            [*LARGE, "--repeats", "5", "--x32"]
             + ["--sides", "auto", "blackjax", "--name", "large, float32"],
             [*LARGE, "--kernels", "HMC", "--chains", "1", "--repeats", "3"]
             + ["--sides", "auto", "blackjax", "--name", "large, float64"],

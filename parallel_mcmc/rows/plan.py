@@ -98,7 +98,7 @@ class Plan(NamedTuple):
         return "dot_general" in names
 
     def block_rows(self, count: int = 1) -> int:
-        """Return the rows of a block; what they leave over is a smaller one.
+        """Return the rows of a block; what they leave over, if anything, is a smaller one.
 
         Parameters
         ----------
@@ -107,9 +107,13 @@ class Plan(NamedTuple):
         """
         row_bytes = self.data_bytes / self.num_rows + self._made_for_row(count)
         most = max(BLOCK_SHARE * cache_bytes() / row_bytes, FEWEST_ROWS)
-        blocks = math.ceil(self.num_rows / most)
-        rows = self.num_rows // blocks
-        return rows if blocks == 1 else rows - rows % ALIGNED_ROWS or max(rows, 1)
+        fewest = math.ceil(self.num_rows / most)
+        # A rest has operations of its own: as many as a block.
+        for blocks in range(fewest, int(self.num_rows / (0.5 * most)) + 1):
+            if self.num_rows % (blocks * ALIGNED_ROWS) == 0:
+                return self.num_rows // blocks
+        rows = self.num_rows // fewest
+        return rows if fewest == 1 else rows - rows % ALIGNED_ROWS or max(rows, 1)
 
     def pays(self, count: int) -> bool:
         """Whether the data, and what is made for each row and position, fill the caches.

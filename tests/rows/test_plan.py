@@ -31,6 +31,15 @@ def test_blocks_fit_the_caches_and_have_a_round_number_of_rows(rows, width, batc
     assert 0.5 * most - ALIGNED_ROWS < found <= most
 
 
+@pytest.mark.parametrize(("rows", "blocks"), [(160_000, 4), (150_000, 5), (160_001, 4)])
+def test_blocks_leave_nothing_over_where_a_few_more_do(rows, blocks, monkeypatch):
+    # Of one position a row has ten numbers of data and three others: 52 bytes.
+    monkeypatch.setattr(module, "cache_bytes", lambda: 45_000 * 52 / BLOCK_SHARE)
+    found = plan_for(rows, 10).block_rows()
+    assert rows // found == blocks
+    assert rows % found == rows % 2
+
+
 def test_data_that_are_one_block_are_not_cut():
     plan = plan_for(FEWEST_ROWS, 21)
     assert plan.block_rows(1_000_000) == FEWEST_ROWS
