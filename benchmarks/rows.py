@@ -16,7 +16,7 @@ from harness import Table, in_turn, parser_of, start
 from posteriors import PROBLEMS
 
 from parallel_mcmc.rows.arranged import all_rows_at_once, arranged
-from parallel_mcmc.rows.plan import plan_of
+from parallel_mcmc.rows.cut import plan_of
 
 LogDensity = Callable[[jax.Array], jax.Array]
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from parallel_mcmc._tree import STATIC, PyTree, at, num_steps, pytree
 from parallel_mcmc.kernels.base import BoundKernel, Kernel
-from parallel_mcmc.rows.plan import data_bytes
+from parallel_mcmc.rows.cut import data_bytes
 from parallel_mcmc.solver.defaults import default_max_iterations, default_tolerance
 from parallel_mcmc.solver.method import Newton
 from parallel_mcmc.solver.plain_loop import run_sequentially

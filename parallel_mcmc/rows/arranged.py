@@ -16,7 +16,8 @@ from jax.custom_batching import custom_vmap
 from jax.extend.core import jaxpr_as_fun
 
 from parallel_mcmc._tree import PyTree, any_traced, signature
-from parallel_mcmc.rows.plan import Plan, plan_of
+from parallel_mcmc.rows.cut import plan_of
+from parallel_mcmc.rows.plan import Plan
 from parallel_mcmc.rows.products import has_products, vectors_first
 
 LARGEST_BATCH = 1024

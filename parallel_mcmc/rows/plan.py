@@ -1,20 +1,17 @@
-"""How a function is cut: what is done before, for every block of rows, and after."""
+"""A function in blocks of rows: what is done before, for every block, and after."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from parallel_mcmc.rows.batch import ALONE, FIRST, LAST, Batch
 from parallel_mcmc.rows.caches import cache_bytes
-from parallel_mcmc.rows.rules import ByRow, Total, rule_of
-from parallel_mcmc.rows.steps import Step, Steps, Value, steps_of
+from parallel_mcmc.rows.steps import Step, Steps, Value
 
 ARRAYS_AT_A_TIME = 3
 """Numbers for each row and position, about, that a log density and its gradient have at a time."""
@@ -33,7 +30,6 @@ FEWEST_ROWS = 1000
 ALIGNED_ROWS = 16
 """Numbers of rows that products of matrices take well are multiples of this. With an odd number of
 them a batch of 16 took 2.4 times as long."""
-
 
 WIDE = 32
 """Positions of a batch from which on sums over rows have its axis last, too: by then products of a
@@ -89,7 +85,7 @@ class Plan(NamedTuple):
     @property
     def data_bytes(self) -> int:
         """Bytes of the arrays that are cut."""
-        return sum(map(_bytes_of, self.axes))
+        return sum(value.nbytes for value in self.axes)
 
     @property
     def rows_are_products(self) -> bool:
@@ -203,125 +199,3 @@ class Plan(NamedTuple):
                 params = None if item.params is None else item.params(rows)
                 batch.run(item.step, known, params)
         return added
-
-
-def plan_of(closed: Any) -> Plan | None:
-    """Return how a function is evaluated in blocks of rows; None where that is not to be done.
-
-    Parameters
-    ----------
-    closed
-        Its jaxpr; the arrays that it closes over are its data. It is not cut where they have few
-        rows, where a result is no sum over these, or where an equation mixes rows.
-
-    Examples
-    --------
-    >>> import jax, jax.numpy as jnp
-    >>> rows = jnp.ones((100_000, 20))
-    >>> plan = plan_of(jax.make_jaxpr(lambda q: jnp.sum((rows @ q) ** 2))(jnp.ones(20)))
-    >>> plan.num_rows, list(plan.axes.values())
-    (100000, [0])
-    """
-    if closed.effects:
-        return None
-    whole = steps_of(closed.jaxpr)
-    num_rows = _rows_of(whole)
-    return _cut(whole, num_rows) if num_rows > ALIGNED_ROWS else None
-
-
-def data_bytes(closed: Any) -> int:
-    """Return the bytes of the arrays that a function closes over and uses.
-
-    Examples
-    --------
-    >>> import jax, jax.numpy as jnp
-    >>> rows = jnp.ones((1000, 20), jnp.float32)
-    >>> data_bytes(jax.make_jaxpr(lambda q: jnp.sum((rows @ q) ** 2))(jnp.ones(20, jnp.float32)))
-    80000
-    """
-    return sum(map(_bytes_of, _data_of(steps_of(closed.jaxpr))))
-
-
-def _data_of(whole: Steps) -> set[Value]:
-    used = {value for step in whole.steps for value in step.inputs if value.aval.shape}
-    return {value for value in used if value.constant is not None or value in whole.constants}
-
-
-def _rows_of(whole: Steps) -> int:
-    """Return the longest axis of most of the data; 0 if there are none."""
-    sizes: Counter[int] = Counter()
-    for value in _data_of(whole):
-        sizes[max(value.aval.shape)] += _bytes_of(value)
-    return max(sizes, key=lambda size: sizes[size], default=0)
-
-
-def _cut(whole: Steps, num_rows: int) -> Plan | None:
-    """Put every step before the blocks, into them, or after."""
-    before: list[Step] = []
-    blocks: list[BlockStep | SumStep] = []
-    after: list[Step] = []
-    fixed = set(whole.constants)
-    in_blocks: dict[Value, int] = {}
-    later: set[Value] = set()
-    cut: dict[Value, int] = {}
-
-    def is_fixed(value: Value) -> bool:
-        return value in fixed or value.constant is not None
-
-    def row_axis(value: Value) -> int | None:
-        if value in in_blocks:
-            return in_blocks[value]
-        shape = value.aval.shape
-        return shape.index(num_rows) if is_fixed(value) and shape.count(num_rows) == 1 else None
-
-    for step in whole.steps:
-        of_rows = any(value in in_blocks for value in step.inputs)
-        if any(value in later for value in step.inputs):
-            if of_rows:
-                return None
-            after.append(step)
-            later.update(step.outputs)
-            continue
-        of_data = all(is_fixed(value) for value in step.inputs)
-        if of_data:
-            fixed.update(step.outputs)
-        axes = [row_axis(value) for value in step.inputs]
-        # What comes from the data alone is found once, and not for every position.
-        once = of_data and not of_rows and step.primitive.name != "broadcast_in_dim"
-        outcome = None if once else rule_of(step, axes, num_rows)
-        if outcome is None:
-            if of_rows:
-                return None
-            before.append(step)
-            continue
-        for value, axis in zip(step.inputs, axes, strict=True):
-            if axis is not None and value not in in_blocks:
-                cut[value] = axis
-        if isinstance(outcome, ByRow):
-            blocks.append(BlockStep(step, outcome.params))
-            in_blocks.update(zip(step.outputs, outcome.axes, strict=True))
-        else:
-            blocks.append(_sum_step(step, outcome))
-            later.update(step.outputs)
-    if any(value in in_blocks for value in whole.results):
-        return None
-    made = [step.step.outputs[0].aval.dtype for step in blocks]
-    if not cut:
-        return None
-    itemsize = max(dtype.itemsize for dtype in made)
-    return Plan(whole, before, blocks, after, cut, num_rows, itemsize)
-
-
-def _sum_step(step: Step, outcome: Total) -> SumStep:
-    running = Value(step.outputs[0].aval)
-    if outcome.base is None:
-        return SumStep(step, None, running)
-    inputs = list(step.inputs)
-    base, inputs[outcome.base] = inputs[outcome.base], running
-    return SumStep(step._replace(inputs=inputs), base, running)
-
-
-def _bytes_of(value: Value) -> int:
-    # Keys of random numbers are no data.
-    known = isinstance(value.aval.dtype, np.dtype)
-    return value.aval.size * value.aval.dtype.itemsize if known else 0

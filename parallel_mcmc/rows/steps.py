@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -17,6 +18,12 @@ class Value:
     """Its shape and dtype."""
     constant: Any = None
     """The number or array itself, where it is known."""
+
+    @property
+    def nbytes(self) -> int:
+        """Its bytes; keys of random numbers, which are no data, have none."""
+        dtype = self.aval.dtype
+        return self.aval.size * dtype.itemsize if isinstance(dtype, np.dtype) else 0
 
     def read(self, known: dict[Value, Any]) -> Any:
         """Return the number or array; a constant may be known by a part of it."""
