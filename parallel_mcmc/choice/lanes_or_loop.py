@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import jax
 
 from parallel_mcmc._tree import PyTree, at
@@ -56,8 +58,11 @@ UNDECIDED = 2.0
 """How much faster or slower than the loop lanes must seem for no longer trial of both."""
 
 LONGER_TRIAL = 0.1
-"""Seconds of that: a virtual machine takes as long to settle, and the program takes twenty times as
-long to compile."""
+"""Seconds of that, at most: a virtual machine takes as long to settle, and the program takes twenty
+times as long to compile."""
+
+LONGER_TRIAL_SHARE = 0.05
+"""Largest share of what the choice has taken so far, compiling included, for that."""
 
 LONG_TRIAL_CALL = 2e-3
 """Seconds of a call in it, beside which what a call takes by itself is small."""
@@ -100,6 +105,7 @@ def lanes_or_loop(
     small
         Whether a CPU has them in its caches.
     """
+    begin = time.perf_counter()
     num_chains, num_samples = keys.shape[:2]
     runs = max(LEAST_RUNS, -(-COUPLED // num_chains))
     draws = min(max(int(COUPLING_SHARE * num_samples / runs), TIMED_STEPS), LONGEST_TRIAL)
@@ -141,7 +147,8 @@ def lanes_or_loop(
             (num_chains, several, _enough(alone.seconds, LONGEST_TRIAL, num_samples)),
             (together, few, _enough(batch.seconds, MOST_BATCHES, num_samples)),
         ]
-        settled, batch = steady_step_times(kernel, state, sides, LONGER_TRIAL)
+        longer = min(LONGER_TRIAL, LONGER_TRIAL_SHARE * (time.perf_counter() - begin))
+        settled, batch = steady_step_times(kernel, state, sides, longer)
         # The loop keeps its best time: it is what must be beaten.
         alone = min(alone, settled)
         one, solved = alone.seconds / num_chains, draw_time(batch)

@@ -1,5 +1,6 @@
 import itertools
 import re
+from types import SimpleNamespace
 
 import pytest
 from choosing import chains_of, gaussian, is_of_lanes, problem, with_clock
@@ -109,6 +110,25 @@ def test_what_is_not_clear_is_timed_for_longer(clock, seems, pays):
     runner, _ = choose("auto", None, *gaussian())
     assert isinstance(runner, InLanes) is pays
     assert len(made()) == first + (seems == 1.2)
+
+
+@pytest.mark.parametrize(("passed", "longest"), [(0.4, 0.02), (60.0, 0.1)])
+def test_a_longer_trial_is_a_small_part_of_the_call_that_makes_it(
+    clock, monkeypatch, passed, longest
+):
+    clock(1e-4, 1.2e-4)
+    clocks, given = iter([7.0, 7.0 + passed]), []
+    fake = SimpleNamespace(perf_counter=lambda: next(clocks))
+    monkeypatch.setattr(lanes_or_loop, "time", fake)
+    usual = lanes_or_loop.steady_step_times
+
+    def steady(*arguments):
+        given.append(arguments[-1])
+        return usual(*arguments)
+
+    monkeypatch.setattr(lanes_or_loop, "steady_step_times", steady)
+    choose("auto", None, *gaussian())
+    assert given == [pytest.approx(longest)]
 
 
 def test_there_are_no_more_lanes_than_a_batch_of_many(clock):
