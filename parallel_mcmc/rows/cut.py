@@ -108,9 +108,7 @@ def _cut(whole: Steps, num_rows: int) -> Plan | None:
         else:
             blocks.append(_sum_step(step, outcome))
             later.update(step.outputs)
-    if any(value in in_blocks for value in whole.results):
-        return None
-    if not cut:
+    if not cut or any(value in in_blocks for value in whole.results):
         return None
     itemsize = max(item.step.outputs[0].aval.dtype.itemsize for item in blocks)
     return Plan(whole, before, blocks, after, cut, num_rows, itemsize)
